@@ -1,0 +1,216 @@
+# e2eed: GNU make. Everything that is built lands in build/; `make help` lists the targets.
+#
+#   make                 build/e2eed and build/e2eectl
+#   make FLAVOUR=asan    the same in build/asan/ (asan, tsan, clang, valgrind: see below)
+
+VERSION := 0.1.0
+
+FLAVOUR ?= release
+PREFIX ?= /usr
+DESTDIR ?=
+
+# ---- flavours: compiler and flags --------------------------------------------------------------------------------
+
+WARNINGS := -Wall -Wextra -Wshadow -Wconversion -Wsign-conversion -Wstrict-prototypes -Wmissing-prototypes \
+	-Wold-style-definition -Wcast-qual -Wpointer-arith -Wwrite-strings -Wvla -Wformat=2 -Wundef \
+	-Wimplicit-fallthrough -Werror
+HARDENING := -fPIE -fstack-protector-strong -fstack-clash-protection -fno-strict-overflow \
+	$(if $(filter x86_64,$(shell uname -m)),-fcf-protection=full)
+FORTIFY := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(if $(filter clang,$(FLAVOUR)),2,3)
+HARDENING_LD := -pie -Wl,-z,relro -Wl,-z,now -Wl,-z,noexecstack -Wl,-z,separate-code
+DEBUG := -g -fno-omit-frame-pointer
+
+CC_release := gcc
+CC_clang := clang
+CC_asan := gcc
+CC_tsan := gcc
+CC_valgrind := gcc
+
+FLAGS_release := -O2 $(FORTIFY) $(DEBUG)
+FLAGS_clang := -O2 $(FORTIFY) $(DEBUG)
+FLAGS_asan := -O1 $(DEBUG) -fsanitize=address,undefined -fno-sanitize-recover=all
+FLAGS_tsan := -O1 $(DEBUG) -fsanitize=thread
+FLAGS_valgrind := -O1 $(DEBUG) -DE2EED_VALGRIND
+
+ifeq ($(CC_$(FLAVOUR)),)
+$(error FLAVOUR is one of release clang asan tsan valgrind, not "$(FLAVOUR)")
+endif
+ifeq ($(origin CC),default)
+CC := $(CC_$(FLAVOUR))
+endif
+
+B := build/$(FLAVOUR)
+BIN := $(if $(filter release,$(FLAVOUR)),build,$(B))
+
+PACKAGES := libuv jansson libcrypto libsodium inih libsystemd
+# When these packages are missing the build stops at the first #include, with a hint to `make deps`.
+PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
+
+CPPFLAGS_ALL := -I. -D_GNU_SOURCE -DE2EED_VERSION='"$(VERSION)"' -DOPENSSL_NO_DEPRECATED -DOPENSSL_API_COMPAT=30000 \
+	$(PKG_CFLAGS) $(CPPFLAGS)
+CFLAGS_ALL := -std=gnu17 $(WARNINGS) $(HARDENING) $(FLAGS_$(FLAVOUR)) -pthread $(CFLAGS)
+LDFLAGS_ALL := $(HARDENING_LD) $(FLAGS_$(FLAVOUR)) -pthread $(LDFLAGS)
+
+LIBS_base := -ljansson -lsodium
+LIBS_crypto := -lcrypto
+LIBS_conf := -linih
+LIBS_daemon := -luv -lsystemd
+
+# ---- layers: daemon -> proto -> keystore -> crypto -> base; daemon -> conf -> base; ctl -> proto -----------------
+
+LAYERS := base crypto keystore proto conf
+SRC = $(sort $(wildcard $(1)/*.c))
+OBJ = $(patsubst %.c,$(B)/%.o,$(call SRC,$(1)))
+LIB = $(B)/lib$(1).a
+ARCHIVES := $(foreach l,proto keystore conf crypto base,$(call LIB,$(l)))
+ALL_LIBS := $(LIBS_conf) $(LIBS_crypto) $(LIBS_base)
+
+.DEFAULT_GOAL := all
+.PHONY: all
+all: $(BIN)/e2eed $(BIN)/e2eectl
+
+define layer_rule
+$(call LIB,$(1)): $(call OBJ,$(1))
+	@rm -f $$@
+	@$(AR) rcs $$@ $$^
+endef
+$(foreach l,$(LAYERS),$(eval $(call layer_rule,$(l))))
+
+$(BIN)/e2eed: $(call OBJ,daemon) $(ARCHIVES)
+	@echo "  LINK    $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_daemon) $(ALL_LIBS)
+
+$(BIN)/e2eectl: $(call OBJ,ctl) $(ARCHIVES)
+	@echo "  LINK    $@"
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ALL_LIBS)
+
+$(B)/%.o: %.c Makefile
+	@mkdir -p $(@D)
+	@echo "  CC      $< ($(FLAVOUR))"
+	@$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
+
+-include $(wildcard $(B)/*/*.d $(B)/*/*/*.d)
+
+# ---- unit tests: one TAP program a file --------------------------------------------------------------------------
+
+UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+
+$(B)/unit/%: $(B)/tests/unit/%.o $(B)/tests/unit/tap.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ALL_LIBS)
+
+.PHONY: unit-programs
+unit-programs: $(UNIT)
+.SECONDARY:
+
+
+# ---- set-up ------------------------------------------------------------------------------------------------------
+
+DEPS_BUILD := gcc libc6-dev make pkg-config libuv1-dev libjansson-dev libssl-dev libsodium-dev libinih-dev libsystemd-dev
+DEPS_DEMO := nodejs
+DEPS_TEST := clang clang-tidy clang-format cppcheck valgrind perl nodejs libclang-rt-14-dev systemd shellcheck mandoc \
+	util-linux
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+
+# Installs what is missing, and only then asks apt for anything.
+define install_packages
+	@missing=; for p in $(1); do dpkg-query -W -f '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || missing="$$missing $$p"; done; \
+	if [ -n "$$missing" ]; then echo "installing:$$missing"; $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get update -q && \
+	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; fi
+endef
+
+.PHONY: deps deps-demo deps-test
+deps: ## install what the build needs (Debian packages)
+	$(call install_packages,$(DEPS_BUILD))
+deps-demo:
+	$(call install_packages,$(DEPS_BUILD) $(DEPS_DEMO))
+deps-test:
+	$(call install_packages,$(DEPS_BUILD) $(DEPS_DEMO) $(DEPS_TEST))
+
+# Set-up comes first and the rest in a new make, which then finds what was installed.
+.PHONY: demo test
+demo: deps-demo ## set up, build, and play a conversation between the daemon and a web client
+	@$(MAKE) --no-print-directory -s all
+	@node tests/demo/demo.mjs
+
+test: deps-test ## set up, then every check there is: compilers, lint, all tests under each sanitizer
+	@$(MAKE) --no-print-directory test-all
+
+# ---- tests -------------------------------------------------------------------------------------------------------
+
+.PHONY: test-all check asan tsan valgrind
+test-all:
+	@tests/run.sh all
+
+check: all unit-programs ## quick: unit and end-to-end tests of the release build
+	@tests/run.sh release
+
+asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
+	@tests/run.sh asan
+tsan: ## all tests under ThreadSanitizer
+	@tests/run.sh tsan
+valgrind: ## all tests under valgrind
+	@tests/run.sh valgrind
+
+# ---- lint --------------------------------------------------------------------------------------------------------
+
+C_FILES := $(sort $(wildcard */*.c tests/*/*.c))
+H_FILES := $(sort $(wildcard */*.h tests/*/*.h))
+TIDY_FLAGS := -std=gnu17 $(CPPFLAGS_ALL)
+
+.PHONY: lint lint-format lint-headers lint-layers lint-tidy lint-cppcheck lint-text format
+lint: lint-format lint-layers lint-headers lint-text lint-cppcheck lint-tidy ## everything that reads the code without running it
+
+format: ## put the C code into its layout
+	clang-format -i $(C_FILES) $(H_FILES)
+
+lint-format:
+	@echo "  LINT    layout"
+	@clang-format --dry-run -Werror $(C_FILES) $(H_FILES)
+
+# style: dependencies point one way
+lint-layers:
+	@echo "  LINT    layers"
+	@tests/lint/layers.sh
+
+lint-headers:
+	@echo "  LINT    each header compiles alone"
+	@for h in $(H_FILES); do $(CC) $(CPPFLAGS_ALL) -std=gnu17 $(WARNINGS) -fsyntax-only -x c $$h || exit 1; done
+
+lint-text:
+	@echo "  LINT    scripts and manual pages"
+	@shellcheck .ci/run $(wildcard tests/*.sh tests/*/*.sh)
+	@mandoc -Tlint -W warning docs/man/*.[1-8]
+	@for f in $(wildcard tests/e2e/*.mjs tests/e2e/lib/*.mjs tests/*/*.mjs); do node --check $$f || exit 1; done
+
+# memleak: cppcheck does not know the cleanup attribute; ASan and valgrind look for leaks
+lint-cppcheck:
+	@echo "  LINT    cppcheck"
+	@cppcheck -q --std=c11 --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+		--suppress=missingIncludeSystem --suppress=memleak -I. -D__x86_64__ -DE2EED_VERSION='""' $(sort $(wildcard $(addsuffix /*.c,$(LAYERS) daemon ctl)))
+
+lint-tidy: $(patsubst %.c,$(B)/tidy/%.ok,$(sort $(wildcard $(addsuffix /*.c,$(LAYERS) daemon ctl))))
+
+$(B)/tidy/%.ok: %.c .clang-tidy
+	@mkdir -p $(@D)
+	@echo "  TIDY    $<"
+	@clang-tidy --quiet --warnings-as-errors='*' $< -- $(TIDY_FLAGS) 2>$@.log >$@.out || { cat $@.out; exit 1; }
+	@touch $@
+
+# ---- installation ------------------------------------------------------------------------------------------------
+
+.PHONY: install
+install: all ## install under DESTDIR and PREFIX
+	install -D -m 0755 build/e2eed $(DESTDIR)$(PREFIX)/sbin/e2eed
+	install -D -m 0755 build/e2eectl $(DESTDIR)$(PREFIX)/bin/e2eectl
+	install -D -m 0644 conf/e2eed.conf $(DESTDIR)/etc/e2eed/e2eed.conf
+	install -D -m 0644 docs/man/e2eed.8 $(DESTDIR)$(PREFIX)/share/man/man8/e2eed.8
+	install -D -m 0644 docs/man/e2eectl.1 $(DESTDIR)$(PREFIX)/share/man/man1/e2eectl.1
+	install -D -m 0644 docs/man/e2eed.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/e2eed.conf.5
+
+.PHONY: clean help
+clean: ## remove what was built
+	rm -rf build
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

@@ -1,0 +1,113 @@
+#!/bin/sh
+# Runs the tests of one flavour (release, asan, tsan, valgrind), or everything ("all": both compilers, lint, every flavour).
+# Ends with one line that counts: N passed, N failed. A suite's output goes to build/<flavour>/*.log and is shown if it fails.
+set -eu
+cd "$(dirname "$0")/.."
+
+passed=0
+failed=0
+
+say() {
+	printf '%s %s\n' "$(date -u +%H:%M:%S)" "$*"
+}
+
+# count NAME STATUS PASSED FAILED: a suite that fails without naming a test counts as one failure
+count() {
+	passed=$((passed + $3))
+	failed=$((failed + $4))
+	if [ "$2" -ne 0 ] && [ "$4" -eq 0 ]; then
+		failed=$((failed + 1))
+	fi
+	if [ "$2" -eq 0 ]; then
+		say "$1: $3 passed"
+	else
+		say "$1: FAILED ($3 passed, $4 failed)"
+	fi
+}
+
+step() {
+	name=$1
+	log=$2
+	shift 2
+	status=0
+	mkdir -p "$(dirname "$log")"
+	"$@" >"$log" 2>&1 || status=$?
+	if [ "$status" -ne 0 ]; then
+		tail -n 60 "$log"
+		count "$name" "$status" 0 1
+	else
+		count "$name" 0 1 0
+	fi
+	return 0
+}
+
+VALGRIND="valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible --fair-sched=yes"
+VALGRIND="$VALGRIND --suppressions=tests/valgrind.supp"
+
+unit() {
+	flavour=$1
+	log=build/$flavour/unit.log
+	status=0
+	wrap=
+	if [ "$flavour" = valgrind ]; then
+		wrap=$VALGRIND
+	fi
+	prove --exec "$wrap" build/"$flavour"/unit/test_* >"$log" 2>&1 || status=$?
+	n=$(sed -n 's/^Files=[0-9]*, Tests=\([0-9]*\),.*/\1/p' "$log")
+	bad=$(sed -n 's/.*Failed [a-z ]*\([0-9]*\)\/[0-9]* subtests.*/\1/p' "$log" | awk '{ s += $1 } END { print s + 0 }')
+	if [ "$status" -ne 0 ]; then
+		tail -n 60 "$log"
+	fi
+	count "$flavour: unit tests" "$status" $((${n:-0} - bad)) "$bad"
+}
+
+e2e() {
+	flavour=$1
+	log=build/$flavour/e2e.log
+	status=0
+	bin=build/$flavour
+	wrap=
+	cases=1000
+	case $flavour in
+	release) bin=build ;;
+	tsan) cases=100 ;;
+	valgrind)
+		cases=10
+		wrap=$VALGRIND
+		;;
+	esac
+	E2EED_BIN=$bin/e2eed E2EECTL_BIN=$bin/e2eectl E2EED_WRAP=$wrap E2EED_CASES=${E2EED_CASES:-$cases} \
+		node --test --test-reporter=tap tests/e2e/ >"$log" 2>&1 || status=$?
+	n=$(sed -n 's/^# pass \([0-9]*\)$/\1/p' "$log")
+	bad=$(sed -n 's/^# fail \([0-9]*\)$/\1/p' "$log")
+	if [ "$status" -ne 0 ]; then
+		grep -nE -A 30 '^ *not ok' "$log" | head -n 200
+	fi
+	count "$flavour: end-to-end tests" "$status" "${n:-0}" "${bad:-0}"
+}
+
+flavour() {
+	step "$1: build" "build/$1/build.log" make -s -j"$(nproc)" FLAVOUR="$1" all unit-programs
+	unit "$1"
+	e2e "$1"
+}
+
+case ${1:-} in
+all)
+	step "clang: build" build/clang/build.log make -s -j"$(nproc)" FLAVOUR=clang all unit-programs
+	step "lint" build/release/lint.log make -s -j"$(nproc)" lint
+	for f in release asan tsan valgrind; do
+		flavour "$f"
+	done
+	;;
+release | asan | tsan | valgrind)
+	flavour "$1"
+	;;
+*)
+	echo "usage: tests/run.sh all|release|asan|tsan|valgrind" >&2
+	exit 64
+	;;
+esac
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
