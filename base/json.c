@@ -1,0 +1,85 @@
+/*
+ * json.c - jansson with an allocator that wipes
+ *
+ * jansson frees through us, strings and its parsing buffers alike, so a size kept in front of each block is all that
+ * wiping needs.
+ */
+#include "base/json.h"
+
+#include <sodium.h>
+#include <stdlib.h>
+
+#define HEAD_BYTES ((size_t)16) /* holds the block's size and keeps what follows aligned */
+
+/* jansson's error struct would tell, but it also quotes the text it stumbled over, which may be a key. */
+static _Thread_local bool out_of_memory;
+
+static void *wiping_malloc(size_t n)
+{
+	uint8_t *p = n <= SIZE_MAX - HEAD_BYTES ? malloc(HEAD_BYTES + n) : NULL;
+
+	if (!p) {
+		out_of_memory = true;
+		return NULL;
+	}
+	memcpy(p, &n, sizeof(n));
+	return p + HEAD_BYTES;
+}
+
+static void wiping_free(void *p)
+{
+	uint8_t *block;
+	size_t n;
+
+	if (!p)
+		return;
+	block = (uint8_t *)p - HEAD_BYTES;
+	memcpy(&n, block, sizeof(n));
+	sodium_memzero(block, HEAD_BYTES + n);
+	free(block);
+}
+
+void json_setup(void)
+{
+	json_set_alloc_funcs(wiping_malloc, wiping_free);
+	json_object_seed(0); /* now rather than in the first of several threads */
+}
+
+int json_load(struct bytes text, json_t **ret)
+{
+	json_t *json;
+
+	if (text.n == 0) /* which jansson takes no null pointer for */
+		return ERR_PARSE;
+	out_of_memory = false;
+	json = json_loadb((const char *)text.p, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	if (!json)
+		return out_of_memory ? ERR_NOMEM : ERR_PARSE;
+	*ret = json;
+	return 0;
+}
+
+bool json_member_str(const json_t *object, const char *name, struct bytes *ret)
+{
+	const json_t *value = json_object_get(object, name);
+
+	if (!json_is_string(value))
+		return false;
+	*ret = BYTES(json_string_value(value), json_string_length(value));
+	return true;
+}
+
+static int put_part(const char *text, size_t n, void *arg)
+{
+	struct buf *b = arg;
+
+	buf_put(b, text, n);
+	return buf_err(b) < 0 ? -1 : 0;
+}
+
+int json_put(const json_t *json, struct buf *b)
+{
+	if (json_dump_callback(json, put_part, b, JSON_ENCODE_ANY | JSON_COMPACT) < 0)
+		return buf_err(b) < 0 ? buf_err(b) : ERR_NOMEM;
+	return 0;
+}
