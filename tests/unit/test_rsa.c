@@ -1,0 +1,322 @@
+/* rsa: wrap and unwrap, and every key that must be turned away */
+#include "crypto/rsa.h"
+
+#include <openssl/rsa.h>
+#include <openssl/x509.h>
+
+#include "crypto/ossl.h"
+#include "crypto/rand.h"
+#include "tests/unit/vectors.h"
+
+static struct rsa_key *key, *other;
+
+static void test_known_answer(const json_t *all)
+{
+	const json_t *v = vector(all, "mobile-rsa-oaep-known-answer");
+	struct secret *der = secret_of_pem(input(v, "private_key_pem_pkcs8"));
+	struct secret *wrapped = secret_of_b64(input(v, "ciphertext_base64")), *text = NULL, *again = NULL;
+	struct rsa_key *mobile = NULL;
+
+	CHECK_INT(rsa_from_pkcs8(der, &mobile), 0);
+	CHECK(rsa_is_private(mobile));
+	CHECK_INT(rsa_oaep_unwrap(mobile, secret_bytes(wrapped), &text), 0);
+	CHECK_BYTES(secret_bytes(text), expected(v, "plaintext"));
+	CHECK_INT(rsa_to_pkcs8(mobile, &again), 0);
+	CHECK(secret_equal(der, again));
+	secret_free(text);
+	secret_free(again);
+	text = NULL;
+	CHECK_INT(rsa_oaep_unwrap(key, secret_bytes(wrapped), &text), ERR_KEY_UNWRAP_FAILED);
+	CHECK(!text);
+	secret_free(der);
+	secret_free(wrapped);
+	rsa_unref(mobile);
+}
+
+static void test_wrap_and_unwrap(void)
+{
+	static const size_t lengths[] = { 0, 1, 111, RSA_MAX_WRAP };
+	uint8_t wrapped[RSA_SIZE + 1] = { 0 };
+	struct secret *text = NULL, *got = NULL;
+
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		must(rand_secret(lengths[i], &text) == 0, "no memory");
+		CHECK_INT(rsa_oaep_wrap(key, text, wrapped), 0);
+		CHECK_INT(rsa_oaep_unwrap(key, BYTES(wrapped, RSA_SIZE), &got), 0);
+		CHECK(secret_equal(text, got));
+		secret_free(text);
+		secret_free(got);
+		got = NULL;
+	}
+	must(rand_secret(RSA_MAX_WRAP + 1, &text) == 0, "no memory");
+	CHECK_INT(rsa_oaep_wrap(key, text, wrapped), ERR_INVALID_KEY);
+	secret_free(text);
+
+	CHECK_INT(rsa_oaep_unwrap(other, BYTES(wrapped, RSA_SIZE), &got), ERR_KEY_UNWRAP_FAILED);
+	CHECK_INT(rsa_oaep_unwrap(key, BYTES(wrapped, RSA_SIZE - 1), &got), ERR_KEY_UNWRAP_FAILED);
+	CHECK_INT(rsa_oaep_unwrap(key, BYTES(wrapped, RSA_SIZE + 1), &got), ERR_KEY_UNWRAP_FAILED);
+	for (size_t i = 0; i < RSA_SIZE; i += 51) {
+		wrapped[i] ^= 1;
+		CHECK_INT(rsa_oaep_unwrap(key, BYTES(wrapped, RSA_SIZE), &got), ERR_KEY_UNWRAP_FAILED);
+		wrapped[i] ^= 1;
+	}
+	memset(wrapped, 0xff, sizeof(wrapped)); /* above the modulus */
+	CHECK_INT(rsa_oaep_unwrap(key, BYTES(wrapped, RSA_SIZE), &got), ERR_KEY_UNWRAP_FAILED);
+	memset(wrapped, 0, sizeof(wrapped));
+	CHECK_INT(rsa_oaep_unwrap(key, BYTES(wrapped, RSA_SIZE), &got), ERR_KEY_UNWRAP_FAILED);
+	CHECK(!got);
+}
+
+static EVP_PKEY *to_openssl(const struct rsa_key *from)
+{
+	struct secret *der = NULL;
+	const uint8_t *at;
+	EVP_PKEY *pkey;
+
+	must(rsa_to_pkcs8(from, &der) == 0, "pkcs8");
+	at = secret_read(der);
+	pkey = d2i_AutoPrivateKey(NULL, &at, (long)secret_len(der));
+	must(pkey, "d2i");
+	secret_free(der);
+	return pkey;
+}
+
+/* interop.md 10: SHA-256 with MGF1-SHA-1 is what OpenJDK makes by default; no Rocket.Chat client reads it */
+static void test_other_paddings_are_refused(void)
+{
+	static const struct {
+		int padding;
+		const char *md, *mgf1, *label;
+	} cases[] = {
+		{ RSA_PKCS1_OAEP_PADDING, "SHA256", "SHA1", NULL },
+		{ RSA_PKCS1_OAEP_PADDING, "SHA1", "SHA1", NULL },
+		{ RSA_PKCS1_OAEP_PADDING, "SHA256", "SHA256", "label" },
+		{ RSA_PKCS1_PADDING, NULL, NULL, NULL },
+	};
+	EVP_PKEY *pkey = to_openssl(key);
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_pkey(NULL, pkey, NULL);
+		uint8_t wrapped[RSA_SIZE];
+		struct secret *got = NULL;
+		size_t n = sizeof(wrapped);
+
+		must(ctx && EVP_PKEY_encrypt_init(ctx) == 1 &&
+			     EVP_PKEY_CTX_set_rsa_padding(ctx, cases[i].padding) == 1 &&
+			     (!cases[i].md || (EVP_PKEY_CTX_set_rsa_oaep_md_name(ctx, cases[i].md, NULL) == 1 &&
+					       EVP_PKEY_CTX_set_rsa_mgf1_md_name(ctx, cases[i].mgf1, NULL) == 1)),
+		     "parameters");
+		if (cases[i].label)
+			must(EVP_PKEY_CTX_set0_rsa_oaep_label(ctx, OPENSSL_strdup(cases[i].label),
+							      (int)strlen(cases[i].label)) == 1,
+			     "label");
+		must(EVP_PKEY_encrypt(ctx, wrapped, &n, (const uint8_t *)"text", 4) == 1, "encrypt");
+		CHECK_INT(rsa_oaep_unwrap(key, BYTES(wrapped, n), &got), ERR_KEY_UNWRAP_FAILED);
+		EVP_PKEY_CTX_free(ctx);
+	}
+	EVP_PKEY_free(pkey);
+}
+
+static int from_openssl(EVP_PKEY *pkey)
+{
+	PKCS8_PRIV_KEY_INFO *info = EVP_PKEY2PKCS8(pkey);
+	uint8_t *der = NULL;
+	struct rsa_key *got = NULL;
+	struct secret *s;
+	int n, r;
+
+	must(info, "pkcs8");
+	n = i2d_PKCS8_PRIV_KEY_INFO(info, &der);
+	must(n > 0, "der");
+	s = secret_of(BYTES(der, (size_t)n));
+	r = rsa_from_pkcs8(s, &got);
+	secret_free(s);
+	rsa_unref(got);
+	OPENSSL_free(der);
+	PKCS8_PRIV_KEY_INFO_free(info);
+	EVP_PKEY_free(pkey);
+	return r;
+}
+
+static EVP_PKEY *generate(const char *type, int bits, unsigned long e)
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+	EVP_PKEY *pkey = NULL;
+	BIGNUM *exp = BN_new();
+
+	must(ctx && exp && BN_set_word(exp, e) == 1 && EVP_PKEY_keygen_init(ctx) == 1 &&
+		     EVP_PKEY_CTX_set_rsa_keygen_bits(ctx, bits) == 1 &&
+		     EVP_PKEY_CTX_set1_rsa_keygen_pubexp(ctx, exp) == 1 && EVP_PKEY_generate(ctx, &pkey) == 1,
+	     "key generation");
+	BN_free(exp);
+	EVP_PKEY_CTX_free(ctx);
+	return pkey;
+}
+
+static void test_pkcs8_refuses(void)
+{
+	struct secret *der = NULL, *longer;
+	struct rsa_key *got = NULL;
+	size_t n, refused = 0;
+
+	CHECK_INT(from_openssl(to_openssl(key)), 0);
+	CHECK_INT(from_openssl(EVP_EC_gen("P-256")), ERR_INVALID_KEY);
+	CHECK_INT(from_openssl(generate("RSA", 1024, 65537)), ERR_INVALID_KEY);
+	CHECK_INT(from_openssl(generate("RSA", 2040, 65537)), ERR_INVALID_KEY);
+	CHECK_INT(from_openssl(generate("RSA", 2048, 3)), ERR_INVALID_KEY);
+	CHECK_INT(from_openssl(generate("RSA-PSS", 2048, 65537)), ERR_INVALID_KEY);
+
+	must(rsa_to_pkcs8(key, &der) == 0, "pkcs8");
+	n = secret_len(der);
+	must(secret_new(n + 1, &longer) == 0, "no memory");
+	memcpy(secret_write(longer), secret_read(der), n);
+	CHECK_INT(rsa_from_pkcs8(longer, &got), ERR_INVALID_KEY);
+	for (; n > 0; n -= n < 16 ? 1 : 13) {
+		secret_cut(longer, n - 1);
+		refused += rsa_from_pkcs8(longer, &got) == ERR_INVALID_KEY;
+	}
+	CHECK(refused > 90);
+	CHECK(!got);
+	secret_free(der);
+	secret_free(longer);
+}
+
+struct numbers {
+	struct secret *of[RSA_NUMBERS];
+};
+
+static void numbers_fini(struct numbers *n)
+{
+	for (size_t i = 0; i < RSA_NUMBERS; i++)
+		secret_free(n->of[i]);
+}
+
+static int numbers_of(const struct rsa_key *from, struct numbers *n)
+{
+	for (int i = 0; i < RSA_NUMBERS; i++) {
+		int r = rsa_get_number(from, (enum rsa_number)i, &n->of[i]);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void test_numbers_and_back(void)
+{
+	CLEANUP(numbers_fini) struct numbers n = { 0 };
+	struct rsa_key *again = NULL, *public = NULL;
+	struct secret *none = NULL, *a = NULL, *b = NULL, *d;
+
+	CHECK_INT(numbers_of(key, &n), 0);
+	CHECK_INT(secret_len(n.of[RSA_N]), RSA_SIZE);
+	CHECK_BYTES(secret_bytes(n.of[RSA_E]), BYTES_LIT("\x01\x00\x01"));
+	CHECK_INT(rsa_from_numbers(n.of, &again), 0);
+	CHECK(rsa_is_private(again) && rsa_same_public(again, key) && !rsa_same_public(again, other));
+	CHECK_INT(rsa_to_pkcs8(key, &a), 0);
+	CHECK_INT(rsa_to_pkcs8(again, &b), 0);
+	CHECK(secret_equal(a, b));
+	secret_free(a);
+	secret_free(b);
+
+	d = n.of[RSA_D];
+	n.of[RSA_D] = NULL; /* neither public nor private */
+	CHECK_INT(rsa_from_numbers(n.of, &public), ERR_INVALID_KEY);
+	n.of[RSA_D] = d;
+	CHECK_INT(rsa_from_numbers((struct secret *[RSA_NUMBERS]){ n.of[RSA_N], n.of[RSA_E] }, &public), 0);
+	CHECK(!rsa_is_private(public) && rsa_same_public(public, key));
+	CHECK_INT(rsa_get_number(public, RSA_P, &none), ERR_INVALID_KEY);
+	CHECK_INT(rsa_to_pkcs8(public, &none), ERR_INVALID_KEY);
+	CHECK_INT(rsa_oaep_unwrap(public, secret_bytes(n.of[RSA_N]), &none), ERR_KEY_UNWRAP_FAILED);
+	CHECK(!none);
+	rsa_unref(again);
+	rsa_unref(public);
+}
+
+static void test_each_relation_is_checked(void)
+{
+	struct rsa_key *got = NULL;
+
+	for (int i = 0; i < RSA_NUMBERS; i++) {
+		CLEANUP(numbers_fini) struct numbers n = { 0 };
+		struct secret *zero = secret_of(BYTES_NONE), *taken;
+
+		must(numbers_of(key, &n) == 0, "numbers");
+		secret_write(n.of[i])[secret_len(n.of[i]) - 1] ^= 2; /* stays odd where it was */
+		CHECK_INT(rsa_from_numbers(n.of, &got), ERR_INVALID_KEY);
+		secret_write(n.of[i])[secret_len(n.of[i]) - 1] ^= 2;
+		taken = n.of[i];
+		n.of[i] = zero;
+		CHECK_INT(rsa_from_numbers(n.of, &got), ERR_INVALID_KEY);
+		n.of[i] = NULL;
+		CHECK_INT(rsa_from_numbers(n.of, &got), ERR_INVALID_KEY);
+		n.of[i] = taken;
+		CHECK_INT(rsa_from_numbers(n.of, &got), 0);
+		secret_free(zero);
+		rsa_unref(got);
+		got = NULL;
+	}
+}
+
+static int public_of(size_t bytes, uint8_t first, uint8_t last, const char *e)
+{
+	struct secret *n, *exp = secret_of_hex(e);
+	struct rsa_key *got = NULL;
+	int r;
+
+	must(secret_new(bytes, &n) == 0, "no memory");
+	memset(secret_write(n), 0x5a, bytes);
+	secret_write(n)[0] = first;
+	secret_write(n)[bytes - 1] = last;
+	r = rsa_from_numbers((struct secret *[RSA_NUMBERS]){ n, exp }, &got);
+	rsa_unref(got);
+	secret_free(n);
+	secret_free(exp);
+	return r;
+}
+
+/* interop.md 4: 2048 bits and nothing else */
+static void test_public_sizes(void)
+{
+	CHECK_INT(public_of(256, 0x80, 0x01, "010001"), 0);
+	CHECK_INT(public_of(256, 0x7f, 0x01, "010001"), ERR_INVALID_KEY); /* 2047 bits */
+	CHECK_INT(public_of(257, 0x01, 0x01, "010001"), ERR_INVALID_KEY);
+	CHECK_INT(public_of(257, 0x00, 0x01, "010001"), ERR_INVALID_KEY); /* 0x5a follows: 2047 bits */
+	CHECK_INT(public_of(128, 0x80, 0x01, "010001"), ERR_INVALID_KEY);
+	CHECK_INT(public_of(512, 0x80, 0x01, "010001"), ERR_INVALID_KEY);
+	CHECK_INT(public_of(600, 0x80, 0x01, "010001"), ERR_INVALID_KEY);
+	CHECK_INT(public_of(256, 0x80, 0x02, "010001"), ERR_INVALID_KEY); /* even */
+	CHECK_INT(public_of(256, 0x80, 0x01, "03"), ERR_INVALID_KEY);
+	CHECK_INT(public_of(256, 0x80, 0x01, "010003"), ERR_INVALID_KEY);
+	CHECK_INT(public_of(256, 0x80, 0x01, "00010001"), 0); /* leading zeros do not change a number */
+}
+
+static void test_references(void)
+{
+	struct rsa_key *same = rsa_ref(other);
+
+	rsa_unref(same);
+	CHECK(rsa_is_private(other)); /* under ASan: still there */
+	rsa_unref(NULL);
+}
+
+int main(void)
+{
+	json_t *all;
+
+	test_start();
+	all = vectors_load();
+	must(rsa_generate(&key) == 0 && rsa_generate(&other) == 0, "key generation");
+	test_known_answer(all);
+	test_wrap_and_unwrap();
+	test_other_paddings_are_refused();
+	test_pkcs8_refuses();
+	test_numbers_and_back();
+	test_each_relation_is_checked();
+	test_public_sizes();
+	test_references();
+	rsa_unref(key);
+	rsa_unref(other);
+	json_decref(all);
+	return test_end();
+}
