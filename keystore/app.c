@@ -1,0 +1,319 @@
+#include "keystore/app.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "keystore/ring_build.h"
+
+/* an app_view as it lies in memory */
+struct view {
+	struct app_view pub; /* first: what others point to */
+	atomic_uint refs;
+	struct secret *token;	     /* owned */
+	struct identity *identities; /* owned, with references to keys */
+	uint8_t name[];
+};
+
+int lock_init(pthread_rwlock_t *lock)
+{
+	pthread_rwlockattr_t attr;
+	int r;
+
+	if (pthread_rwlockattr_init(&attr) != 0)
+		return ERR_NOMEM;
+	/* a reader that holds one of our locks never takes the same one again, which this kind asks for */
+	(void)pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+	r = pthread_rwlock_init(lock, &attr);
+	(void)pthread_rwlockattr_destroy(&attr);
+	return r ? ERR_NOMEM : 0;
+}
+
+/* Locking fails only for mistakes of ours: a lock that is not set up, or taken twice. */
+static void lock_read(struct app *app)
+{
+	int r = pthread_rwlock_rdlock(&app->lock);
+
+	assert(r == 0);
+	(void)r;
+}
+
+static void lock_write(struct app *app)
+{
+	int r = pthread_rwlock_wrlock(&app->lock);
+
+	assert(r == 0);
+	(void)r;
+}
+
+static void unlock(struct app *app)
+{
+	(void)pthread_rwlock_unlock(&app->lock);
+}
+
+static struct bytes room_id_of(const void *value)
+{
+	const struct room *room = value;
+
+	return BYTES(room->id, room->id_n);
+}
+
+/* ---- the app itself ---- */
+
+int app_new(struct bytes id, struct app **ret)
+{
+	struct app *app = calloc(1, sizeof(*app) + id.n);
+
+	if (!app)
+		return ERR_NOMEM;
+	if (lock_init(&app->lock) < 0) {
+		free(app);
+		return ERR_NOMEM;
+	}
+	atomic_init(&app->refs, 1);
+	atomic_init(&app->token_epoch, 0);
+	atomic_init(&app->last_used_ms, 0);
+	app->rooms = IDMAP_INIT(room_id_of);
+	app->id_n = id.n;
+	memcpy(app->id, id.p, id.n);
+	*ret = app;
+	return 0;
+}
+
+struct app *app_ref(struct app *app)
+{
+	if (app)
+		atomic_fetch_add_explicit(&app->refs, 1, memory_order_relaxed);
+	return app;
+}
+
+void app_unref(struct app *app)
+{
+	if (!app || atomic_fetch_sub_explicit(&app->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	app_view_unref(app->view);
+	for (size_t i = 0; i < app->rooms.n; i++)
+		room_free(app->rooms.sorted[i]);
+	idmap_fini(&app->rooms);
+	(void)pthread_rwlock_destroy(&app->lock);
+	free(app);
+}
+
+struct bytes app_id(const struct app *app)
+{
+	return BYTES(app->id, app->id_n);
+}
+
+void app_touch(struct app *app, int64_t now_ms)
+{
+	atomic_store_explicit(&app->last_used_ms, now_ms, memory_order_relaxed);
+}
+
+int64_t app_last_used_ms(const struct app *app)
+{
+	return atomic_load_explicit(&app->last_used_ms, memory_order_relaxed);
+}
+
+/* ---- views ---- */
+
+int view_new(const struct app_view *from, struct app_view **ret)
+{
+	struct view *view = calloc(1, sizeof(*view) + from->name.n);
+	int r;
+
+	if (!view)
+		return ERR_NOMEM;
+	atomic_init(&view->refs, 1);
+	view->pub = *from;
+	view->pub.n_identities = 0;
+	view->identities = calloc(from->n_identities, sizeof(*view->identities));
+	if (!view->identities) {
+		app_view_unref(&view->pub);
+		return ERR_NOMEM;
+	}
+	r = secret_dup(secret_bytes(from->token), &view->token);
+	if (r < 0) {
+		app_view_unref(&view->pub);
+		return r;
+	}
+	if (from->name.n)
+		memcpy(view->name, from->name.p, from->name.n);
+	for (size_t i = 0; i < from->n_identities; i++) {
+		view->identities[i] = from->identities[i];
+		(void)rsa_ref(view->identities[i].key);
+	}
+	view->pub.name = BYTES(view->name, from->name.n);
+	view->pub.token = view->token;
+	view->pub.n_identities = from->n_identities;
+	view->pub.identities = view->identities;
+	*ret = &view->pub;
+	return 0;
+}
+
+static struct view *view_of(const struct app_view *view)
+{
+	return (struct view *)(uintptr_t)view; /* it was allocated as one, and is const only for others */
+}
+
+const struct app_view *app_get_view(struct app *app)
+{
+	const struct app_view *view;
+
+	lock_read(app);
+	view = app->view;
+	atomic_fetch_add_explicit(&view_of(view)->refs, 1, memory_order_relaxed);
+	unlock(app);
+	return view;
+}
+
+void app_view_unref(const struct app_view *pub)
+{
+	struct view *view = view_of(pub);
+
+	if (!view || atomic_fetch_sub_explicit(&view->refs, 1, memory_order_acq_rel) != 1)
+		return;
+	for (size_t i = 0; i < view->pub.n_identities; i++)
+		rsa_unref(view->identities[i].key);
+	free(view->identities);
+	secret_free(view->token);
+	free(view);
+}
+
+void app_set_view(struct app *app, struct app_view *view)
+{
+	const struct app_view *old;
+
+	lock_write(app);
+	old = app->view;
+	app->view = view;
+	atomic_store_explicit(&app->token_epoch, view->token_epoch, memory_order_release);
+	unlock(app);
+	app_view_unref(old);
+}
+
+uint64_t app_token_epoch(const struct app *app)
+{
+	return atomic_load_explicit(&app->token_epoch, memory_order_acquire);
+}
+
+/* ---- rooms ---- */
+
+struct room *app_find_room(const struct app *app, struct bytes id)
+{
+	return idmap_find(&app->rooms, id);
+}
+
+int app_build_room(struct app *app, struct bytes id, struct room **ret)
+{
+	struct room *room = calloc(1, sizeof(*room) + id.n);
+	int r;
+
+	if (!room)
+		return ERR_NOMEM;
+	room->id_n = id.n;
+	memcpy(room->id, id.p, id.n);
+	lock_write(app);
+	r = idmap_reserve(&app->rooms);
+	unlock(app);
+	if (r < 0) {
+		room_free(room);
+		return r;
+	}
+	*ret = room;
+	return 0;
+}
+
+void room_free(struct room *room)
+{
+	if (!room)
+		return;
+	ring_unref(room->ring);
+	free(room);
+}
+
+void app_set_room(struct app *app, struct room *room, bool add, bool later, struct room_state *state)
+{
+	struct ring *old;
+
+	lock_write(app);
+	old = room->ring;
+	room->perms = state->perms;
+	room->next_number = state->next_number;
+	room->ring = TAKE(state->ring);
+	if (add)
+		idmap_add(&app->rooms, room, later);
+	unlock(app);
+	ring_unref(old);
+}
+
+void app_sort_rooms(struct app *app)
+{
+	lock_write(app);
+	idmap_sort(&app->rooms);
+	unlock(app);
+}
+
+int app_get_ring(struct app *app, struct bytes room_id, unsigned perms, struct ring **ret)
+{
+	const struct room *room;
+	int r = ERR_ROOM_NOT_AUTHORIZED;
+
+	lock_read(app);
+	room = idmap_find(&app->rooms, room_id);
+	if (room && room->perms && (room->perms & perms) == perms) {
+		*ret = ring_ref(room->ring);
+		r = 0;
+	}
+	unlock(app);
+	return r;
+}
+
+void app_each_room(struct app *app, void (*fn)(void *arg, const struct room_info *room), void *arg)
+{
+	lock_read(app);
+	for (size_t i = 0; i < app->rooms.n; i++) {
+		const struct room *room = app->rooms.sorted[i];
+		const struct ring_key *current = ring_current(room->ring);
+		struct room_info info = {
+			.room_id = room_id_of(room),
+			.perms = room->perms,
+			.keys = ring_len(room->ring),
+			.current_kid = current ? current->kid : BYTES_NONE,
+		};
+
+		if (room->perms)
+			fn(arg, &info);
+	}
+	unlock(app);
+}
+
+static void count_room(void *arg, const struct room_info *room)
+{
+	size_t *n = arg;
+
+	(void)room;
+	*n += 1;
+}
+
+size_t app_count_rooms(struct app *app)
+{
+	size_t n = 0;
+
+	app_each_room(app, count_room, &n);
+	return n;
+}
+
+static void count_keys(void *arg, const struct room_info *room)
+{
+	size_t *n = arg;
+
+	*n += room->keys;
+}
+
+size_t app_count_keys(struct app *app)
+{
+	size_t n = 0;
+
+	app_each_room(app, count_keys, &n);
+	return n;
+}

@@ -1,0 +1,405 @@
+#include "keystore/record.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "crypto/roomkey.h"
+#include "keystore/le.h"
+#include "keystore/sealed_log.h"
+
+#define VERSION	  1u
+#define MAX_PKCS8 8192u
+#define MIN_GRANT 5u /* bytes that one takes at least; bounds lists before they are allocated */
+#define MIN_KEY	  24u
+
+/*
+ * One description of the layout serves measuring, writing and reading, so that they cannot drift apart. A failure is sticky and
+ * makes the rest of the walk harmless.
+ */
+struct codec {
+	enum { MEASURE, WRITE, READ } mode;
+	uint8_t *out;	 /* WRITE */
+	struct bytes in; /* READ: what is left */
+	size_t n;	 /* bytes measured or written */
+	int err;
+};
+
+static struct bytes take(struct codec *c, size_t n)
+{
+	struct bytes got = bytes_sub(c->in, 0, n);
+
+	if (got.n < n && !c->err)
+		c->err = ERR_DAMAGED;
+	if (c->err)
+		return BYTES_NONE;
+	c->in = bytes_sub(c->in, n, c->in.n);
+	return got;
+}
+
+static void put(struct codec *c, const void *p, size_t n)
+{
+	if (c->mode == WRITE && n)
+		memcpy(c->out + c->n, p, n);
+	c->n += n;
+}
+
+static void code_u8(struct codec *c, uint8_t *v)
+{
+	if (c->mode == READ) {
+		struct bytes b = take(c, 1);
+
+		*v = b.n ? b.p[0] : 0;
+		return;
+	}
+	put(c, v, 1);
+}
+
+static void code_u32(struct codec *c, uint32_t *v)
+{
+	uint8_t raw[4];
+
+	if (c->mode == READ) {
+		struct bytes b = take(c, sizeof(raw));
+
+		*v = b.n ? le32_get(b.p) : 0;
+		return;
+	}
+	le32_put(raw, *v);
+	put(c, raw, sizeof(raw));
+}
+
+static void code_i64(struct codec *c, int64_t *v)
+{
+	uint8_t raw[8];
+
+	if (c->mode == READ) {
+		struct bytes b = take(c, sizeof(raw));
+
+		*v = b.n ? (int64_t)le64_get(b.p) : 0;
+		return;
+	}
+	le64_put(raw, (uint64_t)*v);
+	put(c, raw, sizeof(raw));
+}
+
+static void code_bytes(struct codec *c, struct bytes *v)
+{
+	uint32_t n = (uint32_t)v->n;
+
+	if (c->mode != READ && v->n > SEALED_LOG_MAX_RECORD) {
+		c->err = ERR_TOO_LARGE;
+		return;
+	}
+	code_u32(c, &n);
+	if (c->mode == READ)
+		*v = take(c, n);
+	else
+		put(c, v->p, v->n);
+}
+
+/* How many elements follow, each of at least @min bytes. */
+static void code_count(struct codec *c, size_t *n, size_t min)
+{
+	uint32_t v = (uint32_t)*n;
+
+	if (c->mode != READ && *n > SEALED_LOG_MAX_RECORD / min) {
+		c->err = ERR_TOO_LARGE;
+		return;
+	}
+	code_u32(c, &v);
+	if (c->mode != READ)
+		return;
+	if (v > c->in.n / min && !c->err)
+		c->err = ERR_DAMAGED;
+	*n = c->err ? 0 : v;
+}
+
+static void code_perms(struct codec *c, unsigned *perms)
+{
+	uint8_t v = (uint8_t)*perms;
+
+	code_u8(c, &v);
+	if (c->mode == READ)
+		*perms = v;
+}
+
+static void code_grants(struct codec *c, struct record *r)
+{
+	code_count(c, &r->n_grants, MIN_GRANT);
+	if (c->mode == READ && r->n_grants) {
+		r->grants = calloc(r->n_grants, sizeof(*r->grants));
+		if (!r->grants) {
+			c->err = ERR_NOMEM;
+			r->n_grants = 0;
+		}
+	}
+	for (size_t i = 0; i < r->n_grants && !c->err; i++) {
+		code_bytes(c, &r->grants[i].room_id);
+		code_perms(c, &r->grants[i].perms);
+	}
+}
+
+static void code_keys(struct codec *c, struct record *r)
+{
+	code_count(c, &r->n_keys, MIN_KEY);
+	if (c->mode == READ && r->n_keys) {
+		r->keys = calloc(r->n_keys, sizeof(*r->keys));
+		if (!r->keys) {
+			c->err = ERR_NOMEM;
+			r->n_keys = 0;
+		}
+	}
+	for (size_t i = 0; i < r->n_keys && !c->err; i++) {
+		code_u32(c, &r->keys[i].number);
+		code_bytes(c, &r->keys[i].kid);
+		code_bytes(c, &r->keys[i].jwk);
+		code_bytes(c, &r->keys[i].ts);
+		code_i64(c, &r->keys[i].order_ms);
+	}
+	code_u32(c, &r->current);
+}
+
+/* Everything behind version and operation. */
+static void code_body(struct codec *c, struct record *r)
+{
+	uint8_t purge = r->purge;
+
+	code_i64(c, &r->time_ms);
+	code_bytes(c, &r->app_id);
+	switch (r->op) {
+	case RECORD_APP_CREATED:
+		code_bytes(c, &r->name);
+		code_bytes(c, &r->token);
+		code_bytes(c, &r->key_id);
+		code_i64(c, &r->created_ms);
+		code_bytes(c, &r->pkcs8);
+		code_grants(c, r);
+		break;
+	case RECORD_TOKEN_SET:
+		code_bytes(c, &r->token);
+		break;
+	case RECORD_IDENTITY_ADDED:
+		code_bytes(c, &r->key_id);
+		code_bytes(c, &r->pkcs8);
+		code_i64(c, &r->previous_expires_ms);
+		break;
+	case RECORD_GRANT_SET:
+		code_bytes(c, &r->room_id);
+		code_perms(c, &r->perms);
+		break;
+	case RECORD_GRANT_DROPPED:
+		code_bytes(c, &r->room_id);
+		code_u8(c, &purge);
+		if (purge > 1 && !c->err)
+			c->err = ERR_DAMAGED;
+		r->purge = purge;
+		break;
+	case RECORD_ROOM_KEYS_ADDED:
+		code_bytes(c, &r->room_id);
+		code_keys(c, r);
+		break;
+	}
+}
+
+/* ---- what the fields may hold ---- */
+
+/* Length of the UTF-8 sequence at @p (RFC 3629: no overlong forms, no surrogates, nothing past U+10FFFF); 0 if it is none. */
+static size_t utf8_sequence(const uint8_t *p, size_t n)
+{
+	uint8_t low = 0x80, high = 0xbf; /* what the second byte may be */
+	size_t len;
+
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] >= 0xc2 && p[0] <= 0xdf)
+		len = 2;
+	else if ((p[0] & 0xf0) == 0xe0)
+		len = 3;
+	else if (p[0] >= 0xf0 && p[0] <= 0xf4)
+		len = 4;
+	else
+		return 0;
+	if (p[0] == 0xe0)
+		low = 0xa0;
+	if (p[0] == 0xed)
+		high = 0x9f;
+	if (p[0] == 0xf0)
+		low = 0x90;
+	if (p[0] == 0xf4)
+		high = 0x8f;
+	if (len > n || p[1] < low || p[1] > high)
+		return 0;
+	for (size_t i = 2; i < len; i++)
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	return len;
+}
+
+static bool text_ok(struct bytes text, size_t max)
+{
+	size_t step;
+
+	if (text.n > max)
+		return false;
+	for (size_t i = 0; i < text.n; i += step) {
+		step = utf8_sequence(text.p + i, text.n - i);
+		if (step == 0)
+			return false;
+	}
+	return true;
+}
+
+static bool id_ok(struct bytes id)
+{
+	for (size_t i = 0; i < id.n; i++)
+		if (id.p[i] < 0x20 || id.p[i] == 0x7f)
+			return false;
+	return id.n > 0 && text_ok(id, STORE_MAX_ID);
+}
+
+static bool uuid_ok(struct bytes id)
+{
+	static const char shape[] = "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+	if (id.n != UUID_SIZE - 1)
+		return false;
+	for (size_t i = 0; i < id.n; i++)
+		if (shape[i] == '-' ? id.p[i] != '-' : !strchr("0123456789abcdef", id.p[i]) || !id.p[i])
+			return false;
+	return true;
+}
+
+static bool kid_ok(struct bytes kid)
+{
+	for (size_t i = 0; i < kid.n; i++)
+		if (kid.p[i] < 0x20 || kid.p[i] > 0x7e)
+			return false;
+	return kid.n > 0 && kid.n <= ROOMKEY_MAX_KID;
+}
+
+static bool perms_ok(unsigned perms)
+{
+	return perms > 0 && perms <= PERM_ALL;
+}
+
+static bool pkcs8_ok(struct bytes der)
+{
+	return der.n > 0 && der.n <= MAX_PKCS8;
+}
+
+static bool grants_ok(const struct record *r)
+{
+	for (size_t i = 0; i < r->n_grants; i++)
+		if (!id_ok(r->grants[i].room_id) || !perms_ok(r->grants[i].perms))
+			return false;
+	return true;
+}
+
+static bool keys_ok(const struct record *r)
+{
+	for (size_t i = 0; i < r->n_keys; i++) {
+		const struct record_key *k = &r->keys[i];
+
+		if (k->number == RECORD_SAME_CURRENT || !kid_ok(k->kid) || k->jwk.n == 0 || k->jwk.n > RECORD_MAX_JWK ||
+		    !text_ok(k->ts, RECORD_MAX_TS))
+			return false;
+	}
+	return r->n_keys > 0 || r->current != RECORD_SAME_CURRENT;
+}
+
+static bool record_ok(const struct record *r)
+{
+	if (!id_ok(r->app_id))
+		return false;
+	switch (r->op) {
+	case RECORD_APP_CREATED:
+		return text_ok(r->name, STORE_MAX_NAME) && r->token.n == STORE_TOKEN_SIZE && uuid_ok(r->key_id) &&
+		       pkcs8_ok(r->pkcs8) && grants_ok(r);
+	case RECORD_TOKEN_SET:
+		return r->token.n == STORE_TOKEN_SIZE;
+	case RECORD_IDENTITY_ADDED:
+		return uuid_ok(r->key_id) && pkcs8_ok(r->pkcs8);
+	case RECORD_GRANT_SET:
+		return id_ok(r->room_id) && perms_ok(r->perms);
+	case RECORD_GRANT_DROPPED:
+		return id_ok(r->room_id);
+	case RECORD_ROOM_KEYS_ADDED:
+		return id_ok(r->room_id) && keys_ok(r);
+	}
+	return false;
+}
+
+/* ---- both ways ---- */
+
+static int encode(struct codec *c, const struct record *record)
+{
+	struct record r = *record; /* walked, not changed */
+	uint8_t version = VERSION, op = (uint8_t)r.op;
+
+	c->n = 0;
+	code_u8(c, &version);
+	code_u8(c, &op);
+	code_body(c, &r);
+	return c->err;
+}
+
+int record_encode(const struct record *record, struct secret **ret)
+{
+	CLEANUP(secret_freep) struct secret *plain = NULL;
+	struct codec c = { .mode = MEASURE };
+	int r;
+
+	if (!record_ok(record))
+		return ERR_INVALID_PARAMS;
+	r = encode(&c, record);
+	if (r < 0)
+		return r;
+	if (c.n > SEALED_LOG_MAX_RECORD)
+		return ERR_TOO_LARGE;
+	r = secret_new(c.n, &plain);
+	if (r < 0)
+		return r;
+	c = (struct codec){ .mode = WRITE, .out = secret_write(plain) };
+	r = encode(&c, record);
+	if (r < 0)
+		return r;
+	*ret = TAKE(plain);
+	return 0;
+}
+
+int record_decode(struct bytes plain, struct buf *why, struct record *ret)
+{
+	struct codec c = { .mode = READ, .in = plain };
+	uint8_t version, op;
+
+	*ret = (struct record){ 0 };
+	code_u8(&c, &version);
+	code_u8(&c, &op);
+	if (!c.err && (version != VERSION || op < RECORD_APP_CREATED || op > RECORD_ROOM_KEYS_ADDED)) {
+		buf_printf(
+			why,
+			"a record is of a kind this version does not know (version %u, operation %u): a newer e2eed wrote it",
+			version, op);
+		return ERR_DAMAGED;
+	}
+	ret->op = (enum record_op)op;
+	if (!c.err)
+		code_body(&c, ret);
+	if (c.err == ERR_NOMEM)
+		return c.err;
+	if (c.err || c.in.n || !record_ok(ret)) {
+		buf_put_str(why, "a record is sealed well but its content is not valid");
+		return ERR_DAMAGED;
+	}
+	return 0;
+}
+
+void record_fini(struct record *record)
+{
+	free(record->grants);
+	free(record->keys);
+	record->grants = NULL;
+	record->keys = NULL;
+	record->n_grants = record->n_keys = 0;
+}
