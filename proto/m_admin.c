@@ -1,0 +1,193 @@
+/*
+ * m_admin - identities in Rocket.Chat's own formats, status, and the description of the methods (docs/protocol.md, section 4)
+ */
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/jw.h"
+#include "crypto/jwk.h"
+#include "crypto/userkey.h"
+#include "proto/methods.h"
+
+#define GRACE_MS ((int64_t)604800 * 1000) /* how long a former identity key still unwraps, as with rotate */
+
+int m_import_identity(struct call *c)
+{
+	const struct p_import_identity *p = c->params;
+	CLEANUP(app_unrefp) struct app *app = NULL;
+	CLEANUP(rsa_unrefp) struct rsa_key *public_key = NULL, *key = NULL;
+	char key_id[UUID_SIZE];
+	int r;
+
+	r = call_find_app(c, p->app_id, &app);
+	if (r == 0)
+		r = jwk_parse_public(p->public_key, &public_key);
+	if (r == 0)
+		r = userkey_open(c->w->aes, p->private_key, p->user_id, p->passphrase, &key);
+	if (r == 0 && !rsa_same_public(public_key, key))
+		r = ERR_INVALID_KEY;
+	if (r == 0)
+		r = store_add_identity(c->svc->store, p->app_id, key, GRACE_MS, key_id);
+	if (r < 0)
+		return r;
+	jw_object(c->out, NULL);
+	jw_str(c->out, "keyId", key_id);
+	jw_object_end(c->out);
+	return 0;
+}
+
+/* Other than printable ASCII is read as different bytes by web and by mobile clients (interop.md 17). */
+int m_export_identity_check(struct call *c)
+{
+	const struct p_export_identity *p = c->params;
+	struct bytes passphrase = secret_bytes(p->passphrase);
+	bool fits = passphrase.n > 0;
+
+	for (size_t i = 0; i < passphrase.n; i++)
+		fits &= passphrase.p[i] >= 0x20 && passphrase.p[i] <= 0x7e;
+	return fits ? 0 : call_bad_param(c, "passphrase");
+}
+
+int m_export_identity(struct call *c)
+{
+	const struct p_export_identity *p = c->params;
+	CLEANUP(app_view_unrefp) const struct app_view *view = NULL;
+	CLEANUP(app_unrefp) struct app *app = NULL;
+	const struct rsa_key *key;
+	struct buf *text = &c->w->text;
+	int r = call_find_app(c, p->app_id, &app);
+
+	if (r < 0)
+		return r;
+	view = app_get_view(app);
+	key = view->identities[0].key;
+	jw_object(c->out, NULL);
+	buf_reset(text);
+	r = jwk_write_public(key, text);
+	if (r < 0)
+		return r;
+	jw_bytes(c->out, "public_key", buf_bytes(text));
+	buf_reset(text);
+	r = userkey_seal(c->w->aes, key, p->user_id, p->passphrase, text);
+	if (r < 0)
+		return r;
+	jw_bytes(c->out, "private_key", buf_bytes(text));
+	jw_object_end(c->out);
+	return 0;
+}
+
+static void put_keystore(struct buf *out, const struct sealed_log_info *log)
+{
+	jw_object(out, "keystore");
+	jw_str(out, "path", log->path);
+	jw_str(out, "seal", log->seal);
+	jw_int(out, "generation", (int64_t)log->generation);
+	jw_int(out, "records", (int64_t)log->records);
+	jw_int(out, "bytes", (int64_t)log->bytes);
+	jw_int(out, "seq", (int64_t)log->seq);
+	jw_object_end(out);
+}
+
+int m_admin_status(struct call *c)
+{
+	struct service_status status = { 0 };
+	struct buf *out = c->out;
+	struct store_info info;
+
+	store_get_info(c->svc->store, &info);
+	c->svc->hooks.status(c->svc->hooks.arg, &status);
+	jw_object(out, NULL);
+	jw_str(out, "version", E2EED_VERSION);
+	jw_int(out, "pid", getpid());
+	jw_time(out, "startedAt", c->svc->started_ms);
+	jw_str(out, "state", status.n_problems || info.log.failed ? "degraded" : "ready");
+	jw_array(out, "problems");
+	if (info.log.failed)
+		jw_str(out, NULL, "the keystore cannot be written until e2eed is restarted; see the log for the cause");
+	for (size_t i = 0; i < status.n_problems; i++)
+		jw_str(out, NULL, status.problems[i]);
+	jw_array_end(out);
+	put_keystore(out, &info.log);
+	jw_object(out, "memory");
+	jw_int(out, "lockedBytes", (int64_t)status.locked_bytes);
+	if (status.lock_limit_bytes == SIZE_MAX)
+		jw_null(out, "lockLimitBytes");
+	else
+		jw_int(out, "lockLimitBytes", (int64_t)status.lock_limit_bytes);
+	jw_str(out, "mlock", status.mlock);
+	jw_object_end(out);
+	jw_object(out, "workers");
+	jw_int(out, "loops", status.loops);
+	jw_int(out, "threads", status.threads);
+	jw_int(out, "queued", (int64_t)status.queued);
+	jw_object_end(out);
+	jw_int(out, "connections", (int64_t)status.connections);
+	jw_int(out, "apps", (int64_t)info.apps);
+	jw_int(out, "roomKeys", (int64_t)info.room_keys);
+	jw_object_end(out);
+	return 0;
+}
+
+static void put_described_params(struct buf *out, const struct method *m)
+{
+	jw_array(out, "params");
+	for (size_t i = 0; i < m->n_params; i++) {
+		const struct param *p = &m->params[i];
+
+		jw_object(out, NULL);
+		jw_str(out, "name", p->name);
+		jw_str(out, "description", p->about);
+		jw_bool(out, "required", p->required);
+		jw_raw(out, "schema", bytes_str(param_json_type(p->type)));
+		jw_object_end(out);
+	}
+	jw_array_end(out);
+}
+
+static void put_described_result(struct buf *out, const struct method *m)
+{
+	jw_object(out, "result");
+	jw_str(out, "name", "result");
+	jw_object(out, "schema");
+	jw_str(out, "type", "object");
+	jw_object(out, "properties");
+	for (const char *at = m->result; *at;) {
+		size_t n = strcspn(at, " ");
+
+		jw_bytes(out, NULL, BYTES(at, n));
+		buf_put_str(out, ":{}");
+		at += n + (at[n] == ' ');
+	}
+	jw_object_end(out);
+	jw_object_end(out);
+	jw_object_end(out);
+}
+
+/* An OpenRPC document (spec.open-rpc.org, 1.2.6) straight from the method table. */
+int m_discover(struct call *c)
+{
+	enum role role = peer_role(c->peer);
+	struct buf *out = c->out;
+
+	jw_object(out, NULL);
+	jw_str(out, "openrpc", "1.2.6");
+	jw_object(out, "info");
+	jw_str(out, "title", "e2eed");
+	jw_str(out, "version", E2EED_VERSION);
+	jw_object_end(out);
+	jw_array(out, "methods");
+	for (size_t i = 0; i < n_methods; i++) {
+		if (!(methods[i].roles & role))
+			continue;
+		jw_object(out, NULL);
+		jw_str(out, "name", methods[i].name);
+		jw_str(out, "summary", methods[i].summary);
+		jw_str(out, "paramStructure", "by-name");
+		put_described_params(out, &methods[i]);
+		put_described_result(out, &methods[i]);
+		jw_object_end(out);
+	}
+	jw_array_end(out);
+	jw_object_end(out);
+	return 0;
+}

@@ -1,0 +1,194 @@
+/*
+ * methods - the method table, and what a handler gets
+ *
+ * One row per method: name, who may call it, where it runs, which permission on which room it needs, its parameters, its handler.
+ * The dispatcher (service.c) does everything the row says before it calls the handler.
+ */
+#ifndef E2EED_PROTO_METHODS_H
+#define E2EED_PROTO_METHODS_H
+
+#include "base/json.h"
+#include "proto/params.h"
+#include "proto/rpc.h"
+#include "proto/service.h"
+
+enum lane {
+	LANE_INLINE, /* microseconds: where it was read */
+	LANE_POOL,   /* RSA, PBKDF2, key generation, disk syncs, long lists */
+};
+
+/* one request being executed */
+struct call {
+	struct service *svc;
+	struct service_worker *w;
+	struct peer *peer;
+	const void *params; /* the method's own struct */
+	struct ring *ring;  /* owned by the dispatcher: the room's keys, where the row names a room; may be NULL */
+	json_t *json;	    /* owned by the dispatcher: for a check() that loads a nested parameter */
+	struct buf *out;    /* the handler writes one JSON value here, with key NULL */
+	struct rpc_detail detail; /* for the error's data */
+};
+
+struct method {
+	const char *name;
+	unsigned roles; /* of enum role */
+	enum lane lane;
+	unsigned perms;	    /* of enum perm, on the room at room_offset in the params; 0: no room is named */
+	size_t room_offset; /* of a struct bytes */
+	const struct param *params;
+	size_t n_params;
+	size_t params_size;
+	int (*check)(struct call *c); /* further looks at the params, before the grant is asked for; may be NULL */
+	int (*handle)(struct call *c);
+	const char *summary;
+	const char *result; /* names of the result's members, separated by spaces, for the OpenRPC document */
+};
+
+#define CALL_MAX_PARAMS_SIZE 256 /* a params struct is built on the stack */
+
+extern const struct method methods[];
+extern const size_t n_methods;
+
+/** methods_find - the method @name as @role sees it, or NULL */
+const struct method *methods_find(struct bytes name, enum role role);
+
+/* what handlers of several families share */
+
+/** call_bad_param - ERR_INVALID_PARAMS with data.param */
+int call_bad_param(struct call *c, const char *param);
+
+/** call_find_app - for admin methods. Return: 0 and a reference, ERR_NOT_FOUND */
+int call_find_app(struct call *c, struct bytes app_id, struct app **ret) WARN_UNUSED;
+
+/** call_put_perms - ["read","write",..] */
+void call_put_perms(struct buf *b, const char *key, unsigned perms);
+const char *call_perm_name(unsigned perm); /* of one permission */
+
+/** call_parse_perms - the reverse, from a JSON array that is not empty. Return: 0, ERR_INVALID_PARAMS */
+int call_parse_perms(const json_t *names, unsigned *ret) WARN_UNUSED;
+
+/** call_put_room_key - the members kid, algorithm, state and, where known, ts */
+void call_put_room_key(struct buf *b, const struct ring *ring, const struct ring_key *key);
+
+/* ---- params of each method, filled by the tables in methods.c ---- */
+
+struct p_none {
+	char unused;
+};
+
+struct p_hello {
+	struct bytes protocol; /* array */
+	struct bytes client;
+};
+
+struct p_authenticate {
+	struct bytes app_id, nonce, proof;
+};
+
+struct p_user {
+	struct bytes user_id;
+};
+
+struct p_room {
+	struct bytes room_id;
+};
+
+struct p_import_room_key {
+	struct bytes room_id, key, kid;
+	bool make_current;
+	struct param_ts ts;
+};
+
+struct p_import_room_keys {
+	struct bytes room_id, keys;
+};
+
+struct p_get_room_key {
+	struct bytes room_id, kid;
+};
+
+struct p_wrap_room_key {
+	struct bytes room_id, recipients;
+	bool history;
+};
+
+struct p_decrypt {
+	struct bytes room_id, content;
+};
+
+struct p_encrypt {
+	struct bytes room_id, payload;
+};
+
+struct p_message {
+	struct param_message message;
+};
+
+struct p_create_app {
+	struct bytes app_id, name, rooms;
+};
+
+struct p_app {
+	struct bytes app_id;
+};
+
+struct p_authorize {
+	struct bytes app_id, room_id, permissions;
+};
+
+struct p_deauthorize {
+	struct bytes app_id, room_id;
+	bool purge_keys;
+};
+
+struct p_import_identity {
+	struct bytes app_id, user_id, public_key, private_key;
+	struct secret *passphrase;
+};
+
+struct p_export_identity {
+	struct bytes app_id, user_id;
+	struct secret *passphrase;
+};
+
+/* ---- handlers, one family a file ---- */
+
+int m_hello(struct call *c); /* m_session.c */
+int m_authenticate_check(struct call *c);
+int m_authenticate(struct call *c);
+int m_ping(struct call *c);
+
+int m_get_identity(struct call *c); /* m_identity.c */
+int m_get_key_publication(struct call *c);
+int m_app_status(struct call *c);
+
+int m_import_room_key_check(struct call *c); /* m_roomkey.c */
+int m_import_room_key(struct call *c);
+int m_import_room_keys_check(struct call *c);
+int m_import_room_keys(struct call *c);
+int m_create_room_key(struct call *c);
+int m_get_room_key(struct call *c);
+int m_list_room_keys(struct call *c);
+int m_wrap_room_key_check(struct call *c); /* m_wrap.c */
+int m_wrap_room_key(struct call *c);
+
+int m_decrypt(struct call *c); /* m_message.c */
+int m_encrypt(struct call *c);
+int m_decrypt_message(struct call *c);
+int m_encrypt_message(struct call *c);
+
+int m_create_app(struct call *c); /* m_app.c */
+int m_list_apps(struct call *c);
+int m_get_app(struct call *c);
+int m_reset_token(struct call *c);
+int m_authorize_room(struct call *c);
+int m_deauthorize_room(struct call *c);
+int m_list_rooms(struct call *c);
+
+int m_import_identity(struct call *c); /* m_admin.c */
+int m_export_identity_check(struct call *c);
+int m_export_identity(struct call *c);
+int m_admin_status(struct call *c);
+int m_discover(struct call *c);
+
+#endif
