@@ -1,0 +1,414 @@
+#include "daemon/conn.h"
+
+#include <assert.h>
+#include <sodium.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "daemon/daemon.h"
+
+#define TURN_BYTES  ((size_t)256 << 10) /* read per connection and wake-up, so that the others are served */
+#define UNSENT_MAX  ((size_t)8 << 20)	/* above it the peer must read first */
+#define OUT_MAX	    ((size_t)1 << 30)
+#define KEEP_MEMORY ((size_t)64 << 10)
+
+static const char *const state_names[CONN_NR] = { "open", "finishing", "closing" };
+
+#define BIT(n_) (1u << (n_))
+static const unsigned allowed[CONN_NR] = {
+	[CONN_OPEN] = BIT(CONN_FINISHING) | BIT(CONN_CLOSING),
+	[CONN_FINISHING] = BIT(CONN_CLOSING),
+};
+
+static void move_to(struct conn *conn, enum conn_state next, const char *why)
+{
+	assert(allowed[conn->state] & BIT(next));
+	log_debug("connection of %s: %s -> %s (%s)", conn->peer->origin, state_names[conn->state], state_names[next],
+		  why);
+	conn->state = next;
+}
+
+/* ---- the loop's lists ---- */
+
+static void mark_dirty(struct conn *conn)
+{
+	if (conn->is_dirty)
+		return;
+	conn->is_dirty = true;
+	conn->next_dirty = conn->loop->dirty;
+	conn->loop->dirty = conn;
+}
+
+static void remove_from(struct conn **head, struct conn *conn, struct conn **(*next)(struct conn *))
+{
+	while (*head && *head != conn)
+		head = next(*head);
+	if (*head)
+		*head = *next(conn);
+}
+
+static struct conn **next_dirty(struct conn *c)
+{
+	return &c->next_dirty;
+}
+
+static struct conn **next_resting(struct conn *c)
+{
+	return &c->next_resting;
+}
+
+static struct conn **next_stranger(struct conn *c)
+{
+	return &c->next_stranger;
+}
+
+static void forget_stranger(struct conn *conn)
+{
+	struct loop *loop = conn->loop;
+
+	if (!conn->is_stranger)
+		return;
+	conn->is_stranger = false;
+	remove_from(&loop->strangers, conn, next_stranger);
+	loop->strangers_tail = &loop->strangers;
+	while (*loop->strangers_tail)
+		loop->strangers_tail = &(*loop->strangers_tail)->next_stranger;
+}
+
+/* ---- end ---- */
+
+static void conn_free(struct conn *conn)
+{
+	struct loop *loop = conn->loop;
+
+	if (conn->is_dirty)
+		remove_from(&loop->dirty, conn, next_dirty);
+	if (conn->is_resting)
+		remove_from(&loop->resting, conn, next_resting);
+	forget_stranger(conn);
+	if (conn->prev)
+		conn->prev->next = conn->next;
+	else
+		loop->conns = conn->next;
+	if (conn->next)
+		conn->next->prev = conn->prev;
+	loop->n_conns--;
+	if (loop->draining && !loop->closing)
+		(void)uv_async_send(&loop->wake); /* the last one out lets the loop end */
+	atomic_fetch_sub(&loop->daemon->connections, 1);
+	frame_reader_fini(&conn->frames);
+	buf_fini(&conn->held);
+	buf_fini(&conn->out);
+	buf_fini(&conn->sending);
+	peer_unref(conn->peer);
+	free(conn);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	struct conn *conn = handle->data;
+
+	conn->handle_closed = true;
+	if (conn->jobs == 0)
+		conn_free(conn);
+}
+
+void conn_close(struct conn *conn, const char *why)
+{
+	if (conn->state == CONN_CLOSING)
+		return;
+	move_to(conn, CONN_CLOSING, why);
+	forget_stranger(conn);
+	buf_fini(&conn->held);
+	uv_close(&conn->uv.handle, on_closed);
+}
+
+/* ---- reading ---- */
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
+{
+	struct conn *conn = handle->data;
+
+	(void)suggested;
+	*ret = uv_buf_init((char *)conn->loop->read_buf, LOOP_READ_SIZE);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+
+static bool may_serve(const struct conn *conn)
+{
+	if (conn->state == CONN_CLOSING)
+		return false;
+	if (peer_role(conn->peer) == ROLE_NEW && conn->jobs > 0)
+		return false;
+	return conn->in_flight < atomic_load_explicit(&conn->loop->daemon->svc.max_in_flight, memory_order_relaxed) &&
+	       conn->out.n + conn->sending.n < UNSENT_MAX;
+}
+
+static void submit(struct conn *conn, struct bytes frame, unsigned requests)
+{
+	struct job *job = NULL;
+	int r = job_new(conn, conn->loop, conn->peer, frame, requests, &job);
+
+	if (r == 0)
+		r = pool_submit(conn->loop->daemon->pool, job);
+	if (r < 0) {
+		(void)service_handle(&conn->loop->daemon->svc, &conn->loop->worker, conn->peer, frame, SERVE_OVERLOADED,
+				     &conn->out, &requests);
+		job_free(job);
+		return;
+	}
+	conn->jobs++;
+	conn->in_flight += requests;
+	conn->loop->jobs++;
+}
+
+static void serve(struct conn *conn, struct bytes *in)
+{
+	struct daemon *d = conn->loop->daemon;
+	struct bytes frame;
+	unsigned requests;
+
+	while (may_serve(conn)) {
+		int r = frame_next(&conn->frames, in, &frame);
+
+		if (r == 0)
+			break;
+		if (r < 0)
+			service_refuse(&conn->out, r, r == ERR_TOO_LARGE ? conn->frames.max : 0);
+		else if (service_handle(&d->svc, &conn->loop->worker, conn->peer, frame, SERVE_FAST, &conn->out,
+					&requests) == SERVED_BY_POOL)
+			submit(conn, frame, requests);
+	}
+	if (conn->is_stranger && peer_role(conn->peer) != ROLE_NEW)
+		forget_stranger(conn);
+	if (conn->out.n || buf_err(&conn->out) < 0)
+		mark_dirty(conn);
+}
+
+/* What was held back first, then decide whether to read on, or to close. After anything that may have changed the answer. */
+static void settle(struct conn *conn)
+{
+	bool want;
+
+	if (conn->state == CONN_CLOSING)
+		return;
+	if (conn->held.n && may_serve(conn)) {
+		struct bytes in = buf_bytes(&conn->held);
+
+		serve(conn, &in);
+		if (conn->state == CONN_CLOSING)
+			return;
+		buf_drop_front(&conn->held, conn->held.n - in.n);
+		if (!conn->held.n && conn->held.cap > KEEP_MEMORY)
+			buf_fini(&conn->held);
+	}
+	if (conn->state == CONN_FINISHING && conn->jobs == 0 && !conn->held.n && !conn->out.n && !conn->sending.n) {
+		conn_close(conn, "all answered");
+		return;
+	}
+	want = conn->state == CONN_OPEN && !conn->held.n && !conn->is_resting && may_serve(conn);
+	if (want && !conn->reading)
+		conn->reading = uv_read_start(&conn->uv.stream, on_alloc, on_read) == 0;
+	else if (!want && conn->reading) {
+		(void)uv_read_stop(&conn->uv.stream); /* always succeeds */
+		conn->reading = false;
+	}
+}
+
+static void rest_if_due(struct conn *conn, size_t n)
+{
+	struct loop *loop = conn->loop;
+
+	if (conn->turn != loop->turn) {
+		conn->turn = loop->turn;
+		conn->read_this_turn = 0;
+	}
+	conn->read_this_turn += n;
+	if (conn->read_this_turn < TURN_BYTES || conn->is_resting)
+		return;
+	conn->is_resting = true;
+	conn->next_resting = loop->resting;
+	loop->resting = conn;
+}
+
+void conn_resume(struct conn *conn)
+{
+	conn->is_resting = false;
+	settle(conn);
+}
+
+static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
+{
+	struct conn *conn = stream->data;
+	struct bytes in;
+
+	if (n == UV_EOF) {
+		conn_finish(conn);
+		return;
+	}
+	if (n < 0) {
+		conn_close(conn, uv_err_name((int)n));
+		return;
+	}
+	in = BYTES(buf->base, (size_t)n);
+	serve(conn, &in);
+	if (in.n && conn->state != CONN_CLOSING) {
+		buf_put_bytes(&conn->held, in);
+		if (buf_err(&conn->held) < 0)
+			conn_close(conn, "out of memory");
+	}
+	sodium_memzero(buf->base, (size_t)n);
+	rest_if_due(conn, (size_t)n);
+	settle(conn);
+}
+
+void conn_finish(struct conn *conn)
+{
+	if (conn->state == CONN_OPEN)
+		move_to(conn, CONN_FINISHING, "no more requests");
+	settle(conn);
+}
+
+/* ---- writing ---- */
+
+static void forget_sent(struct buf *b)
+{
+	if (b->cap > KEEP_MEMORY)
+		buf_fini(b);
+	else
+		buf_reset(b);
+}
+
+static void on_written(uv_write_t *req, int status)
+{
+	struct conn *conn = req->data;
+
+	forget_sent(&conn->sending);
+	if (conn->state == CONN_CLOSING)
+		return;
+	if (status < 0)
+		conn_close(conn, uv_err_name(status));
+	else
+		conn_flush(conn);
+}
+
+static void send_out(struct conn *conn)
+{
+	struct buf swap;
+	uv_buf_t part;
+	int n;
+
+	if (conn->state == CONN_CLOSING || conn->sending.n)
+		return;
+	if (buf_err(&conn->out) < 0) {
+		conn_close(conn, "an answer did not fit into memory");
+		return;
+	}
+	if (!conn->out.n)
+		return;
+	part = uv_buf_init((char *)conn->out.p, (unsigned)(conn->out.n < UINT_MAX ? conn->out.n : UINT_MAX));
+	n = uv_try_write(&conn->uv.stream, &part, 1);
+	if (n < 0 && n != UV_EAGAIN) {
+		conn_close(conn, uv_err_name(n));
+		return;
+	}
+	if (n > 0 && (size_t)n == conn->out.n) {
+		forget_sent(&conn->out);
+		return;
+	}
+	swap = conn->sending;
+	conn->sending = conn->out;
+	conn->out = swap;
+	n = n < 0 ? 0 : n;
+	part = uv_buf_init((char *)conn->sending.p + n, (unsigned)(conn->sending.n - (size_t)n));
+	conn->write.data = conn;
+	n = uv_write(&conn->write, &conn->uv.stream, &part, 1, on_written);
+	if (n < 0) {
+		buf_reset(&conn->sending);
+		conn_close(conn, uv_err_name(n));
+	}
+}
+
+void conn_flush(struct conn *conn)
+{
+	send_out(conn);
+	settle(conn);
+}
+
+void conn_job_done(struct conn *conn, struct job *job)
+{
+	conn->loop->jobs--;
+	conn->jobs--;
+	conn->in_flight -= job->requests;
+	if (conn->state == CONN_CLOSING) {
+		job_free(job);
+		if (conn->handle_closed && conn->jobs == 0)
+			conn_free(conn);
+		return;
+	}
+	if (buf_err(&job->out) < 0)
+		conn_close(conn, "an answer did not fit into memory");
+	else
+		buf_put_bytes(&conn->out, buf_bytes(&job->out));
+	job_free(job);
+	if (conn->state == CONN_CLOSING)
+		return;
+	if (conn->is_stranger && peer_role(conn->peer) != ROLE_NEW)
+		forget_stranger(conn);
+	mark_dirty(conn);
+	settle(conn);
+}
+
+/* ---- start ---- */
+
+static void watch_stranger(struct conn *conn)
+{
+	struct loop *loop = conn->loop;
+	uint64_t timeout = atomic_load(&loop->daemon->auth_timeout_ms);
+
+	conn->is_stranger = true;
+	conn->deadline_ms = uv_now(&loop->uv) + timeout;
+	*loop->strangers_tail = conn;
+	loop->strangers_tail = &conn->next_stranger;
+	loop_watch_strangers(loop);
+}
+
+void conn_start(struct loop *loop, struct newcomer *n)
+{
+	struct conn *conn = calloc(1, sizeof(*conn));
+	int r = UV_ENOMEM;
+
+	if (conn)
+		r = n->tcp ? uv_tcp_init(&loop->uv, &conn->uv.tcp) : uv_pipe_init(&loop->uv, &conn->uv.pipe, 0);
+	if (r < 0) {
+		log_error("a connection is dropped: %s", uv_strerror(r));
+		free(conn);
+		(void)close(n->fd); /* nothing was sent on it */
+		peer_unref(n->peer);
+		return;
+	}
+	conn->uv.handle.data = conn;
+	conn->loop = loop;
+	conn->peer = n->peer;
+	conn->held = BUF_INIT(LOOP_READ_SIZE);
+	conn->out = BUF_INIT(OUT_MAX);
+	conn->sending = BUF_INIT(OUT_MAX);
+	frame_reader_init(&conn->frames, atomic_load(&loop->daemon->svc.max_frame_bytes));
+	conn->next = loop->conns;
+	if (conn->next)
+		conn->next->prev = conn;
+	loop->conns = conn;
+	loop->n_conns++;
+	r = n->tcp ? uv_tcp_open(&conn->uv.tcp, n->fd) : uv_pipe_open(&conn->uv.pipe, n->fd);
+	if (r < 0) {
+		(void)close(n->fd); /* libuv did not take it */
+		conn_close(conn, uv_err_name(r));
+		return;
+	}
+	if (n->tcp)
+		(void)uv_tcp_nodelay(&conn->uv.tcp, 1); /* only slower without */
+	if (peer_role(conn->peer) == ROLE_NEW)
+		watch_stranger(conn);
+	settle(conn);
+}

@@ -1,0 +1,344 @@
+/*
+ * e2eed - the daemon: arguments, order of start-up, signals, order of shutdown, exit status
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/json.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "crypto/ossl.h"
+#include "daemon/daemon.h"
+#include "daemon/harden.h"
+
+static const char usage[] = "usage: e2eed [--config FILE] [--check-config] [--version] [--help]\n"
+			    "\n"
+			    "  --config FILE   configuration, " CONF_DEFAULT_PATH " unless given\n"
+			    "  --check-config  check the configuration and exit: 0, or 78 if it is not usable\n"
+			    "  --version       print the version and exit\n";
+
+struct args {
+	const char *conf_path;
+	bool check;
+};
+
+/* Return: -1 to go on, else the exit status */
+static int parse_args(int argc, char **argv, struct args *ret)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "check-config", no_argument, NULL, 'k' },
+		{ "version", no_argument, NULL, 'V' },
+		{ "help", no_argument, NULL, 'h' },
+		{ NULL, 0, NULL, 0 },
+	};
+	int c;
+
+	*ret = (struct args){ .conf_path = CONF_DEFAULT_PATH };
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		switch (c) {
+		case 'c':
+			ret->conf_path = optarg;
+			break;
+		case 'k':
+			ret->check = true;
+			break;
+		case 'V':
+			(void)printf("e2eed %s\n",
+				     E2EED_VERSION); /* as below: a closed stdout is the caller's business */
+			return 0;
+		case 'h':
+			(void)fputs(usage, stdout);
+			return 0;
+		default:
+			(void)fputs(usage, stderr);
+			return EX_USAGE;
+		}
+	}
+	if (optind < argc) {
+		(void)fputs(usage, stderr);
+		return EX_USAGE;
+	}
+	return -1;
+}
+
+/* One log line per line of @why. */
+static void log_lines(void (*log)(const char *format, ...), struct buf *why)
+{
+	char *line, *rest;
+
+	buf_put_byte(why, '\0');
+	if (buf_err(why) < 0)
+		return;
+	for (line = strtok_r((char *)why->p, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
+		log("%s", line);
+}
+
+static int load_conf(const char *path, struct conf *ret)
+{
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(65536);
+	int r = conf_load(path, ret, &why);
+
+	if (r < 0)
+		log_lines(log_error, &why);
+	return r;
+}
+
+/* ---- what the service asks the daemon ---- */
+
+static void on_sessions_changed(void *arg)
+{
+	struct daemon *d = arg;
+
+	for (unsigned i = 0; i < d->n_loops; i++)
+		loop_post_sweep(&d->loops[i]);
+}
+
+static void on_status(void *arg, struct service_status *ret)
+{
+	struct daemon *d = arg;
+
+	ret->loops = d->n_loops;
+	ret->threads = d->n_threads;
+	ret->queued = pool_queued(d->pool);
+	ret->connections = atomic_load(&d->connections);
+	harden_status(ret);
+}
+
+/* ---- signals ---- */
+
+static void publish_limits(struct daemon *d)
+{
+	atomic_store(&d->svc.max_frame_bytes, d->conf.max_frame_bytes);
+	atomic_store(&d->svc.max_in_flight, d->conf.max_in_flight);
+	atomic_store(&d->auth_timeout_ms, d->conf.auth_timeout_ms);
+	log_set_level(d->conf.level);
+}
+
+static void on_reload(uv_signal_t *handle, int signum)
+{
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(65536);
+	struct daemon *d = handle->data;
+	struct conf next;
+
+	(void)signum;
+	(void)sd_notify(0, "RELOADING=1"); /* nobody listening is fine */
+	if (load_conf(d->conf_path, &next) < 0) {
+		log_error("the configuration was not reloaded; the former one stays in force");
+	} else {
+		conf_merge_reload(&d->conf, &next, &why);
+		log_lines(log_warning, &why);
+		publish_limits(d);
+		log_info("configuration reloaded from %s", d->conf_path);
+	}
+	(void)sd_notify(0, "READY=1");
+}
+
+static void on_terminate(uv_signal_t *handle, int signum)
+{
+	struct daemon *d = handle->data;
+
+	if (atomic_exchange(&d->svc.draining, true))
+		return;
+	log_info("%s: finishing what is under way", signum == SIGINT ? "SIGINT" : "SIGTERM");
+	(void)sd_notify(0, "STOPPING=1");
+	server_close(&d->server);
+	for (unsigned i = 0; i < d->n_loops; i++)
+		loop_post_drain(&d->loops[i]);
+}
+
+static int watch_signal(struct daemon *d, uv_signal_t *handle, uv_signal_cb cb, int signum)
+{
+	if (uv_signal_init(&d->loops[0].uv, handle) < 0)
+		return ERR_IO;
+	handle->data = d;
+	uv_unref((uv_handle_t *)handle); /* the loop ends with its connections */
+	return uv_signal_start(handle, cb, signum) < 0 ? ERR_IO : 0;
+}
+
+static int watch_signals(struct daemon *d)
+{
+	int r = watch_signal(d, &d->signals.hup, on_reload, SIGHUP);
+
+	if (r == 0)
+		r = watch_signal(d, &d->signals.term, on_terminate, SIGTERM);
+	if (r == 0)
+		r = watch_signal(d, &d->signals.interrupt, on_terminate, SIGINT);
+	return r;
+}
+
+/* ---- start, run, stop: each step undoes itself when a later one fails ---- */
+
+static void *run_loop(void *arg)
+{
+	loop_run(arg);
+	return NULL;
+}
+
+static void run_loops(struct daemon *d)
+{
+	unsigned started = 1;
+
+	while (started < d->n_loops &&
+	       pthread_create(&d->loops[started].thread, NULL, run_loop, &d->loops[started]) == 0)
+		started++;
+	if (started < d->n_loops) {
+		log_error("cannot start event loop %u; stopping", started);
+		d->n_loops = started;
+		(void)kill(getpid(), SIGTERM);
+	}
+	loop_run(&d->loops[0]);
+	for (unsigned i = 1; i < started; i++)
+		(void)pthread_join(d->loops[i].thread, NULL);
+}
+
+static int serve(struct daemon *d)
+{
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(4096);
+	int r = server_open(&d->server, d, &why);
+
+	if (r < 0) {
+		log_lines(log_error, &why);
+		return r == ERR_CONFIG ? EX_CONFIG : EXIT_FAILURE;
+	}
+	if (watch_signals(d) < 0 || server_start(&d->server) < 0) {
+		log_error("cannot watch signals or sockets");
+		server_close(&d->server);
+		return EXIT_FAILURE;
+	}
+	log_info("e2eed %s is ready (%u event loops, %u workers)", E2EED_VERSION, d->n_loops, d->n_threads);
+	(void)sd_notify(0, "READY=1"); /* nobody listening is fine */
+	run_loops(d);
+	log_info("stopped");
+	return EXIT_SUCCESS;
+}
+
+static int with_loops(struct daemon *d)
+{
+	unsigned made = 0, wanted = d->conf.loops;
+	int status = EXIT_FAILURE;
+
+	d->loops = calloc(wanted, sizeof(*d->loops));
+	while (d->loops && made < wanted && loop_init(&d->loops[made], d, made) == 0)
+		made++;
+	d->n_loops = made;
+	if (made < wanted)
+		log_error("cannot make %u event loops", wanted);
+	else if (pool_new(&d->svc, d->n_threads, &d->pool) < 0)
+		log_error("cannot start %u worker threads", d->n_threads);
+	else
+		status = serve(d);
+	for (unsigned i = 0; i < made; i++)
+		loop_fini(&d->loops[i]);
+	pool_free(d->pool);
+	free(d->loops);
+	return status;
+}
+
+static int with_service(struct daemon *d)
+{
+	const struct service_hooks hooks = { .arg = d, .sessions_changed = on_sessions_changed, .status = on_status };
+	int status = EXIT_FAILURE;
+
+	if (service_init(&d->svc, d->store, &hooks) == 0) {
+		publish_limits(d);
+		status = with_loops(d);
+	} else {
+		log_error("out of memory");
+	}
+	service_fini(&d->svc);
+	return status;
+}
+
+static int with_store(struct daemon *d)
+{
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(16384);
+	struct store_info info;
+	struct seal seal;
+	int status, r;
+
+	r = seal_keyfile_init(&seal, d->conf.key_file);
+	if (r == 0)
+		r = store_open(d->conf.keystore_path, &seal, d->conf.create, &why, &d->store);
+	if (r < 0) {
+		log_lines(log_error, &why);
+		log_error("the keystore %s cannot be used: %s", d->conf.keystore_path, err_text(r));
+		return r == ERR_DAMAGED || r == ERR_SEAL ? EX_IOERR : EXIT_FAILURE;
+	}
+	store_get_info(d->store, &info);
+	if (info.log.created)
+		log_info("made a new keystore, %s; keep a copy of its key file %s apart from it", info.log.path,
+			 d->conf.key_file);
+	if (info.log.cut_tail)
+		log_warning(
+			"keystore %s: %llu bytes of a change that a crash had cut short were removed; it had not been acknowledged",
+			info.log.path, (unsigned long long)info.log.cut_tail);
+	log_info("keystore open: %zu apps, %zu room keys, %llu records", info.apps, info.room_keys,
+		 (unsigned long long)info.log.records);
+	status = with_service(d);
+	store_close(d->store);
+	return status;
+}
+
+static int with_memory(struct daemon *d)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	int status;
+
+	if (harden_early(&d->conf) < 0 || harden_memory(&d->conf) < 0) {
+		log_error(
+			"memory cannot be protected as security.mlock = require asks; raise LimitMEMLOCK (ulimit -l), or set auto");
+		return EX_CONFIG;
+	}
+	if (ossl_init() < 0) {
+		log_error("OpenSSL or libsodium cannot be started");
+		return EXIT_FAILURE;
+	}
+	json_setup();
+	d->n_threads = d->conf.threads ? d->conf.threads : (unsigned)(cores > 0 ? cores : 1);
+	status = with_store(d);
+	ossl_fini();
+	if (secret_live() > 0) {
+		log_error("%zu secrets were still held at the end: a defect of e2eed", secret_live());
+		status = status ? status : EX_SOFTWARE;
+	}
+	arena_fini();
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct daemon d = { 0 };
+	struct args args;
+	int status = parse_args(argc, argv, &args);
+
+	if (status >= 0)
+		return status;
+	d.conf_path = args.conf_path;
+	if (load_conf(args.conf_path, &d.conf) < 0)
+		return EX_CONFIG;
+	if (args.check) {
+		(void)printf("%s: the configuration is usable\n", args.conf_path);
+		return EXIT_SUCCESS;
+	}
+	log_set_level(d.conf.level);
+	/* a peer that is gone and a file-size limit are errors of one call, not of the process */
+	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
+		return EXIT_FAILURE;
+	(void)umask(077);
+	status = with_memory(&d);
+#if defined(__SANITIZE_ADDRESS__)
+	(void)prctl(PR_SET_DUMPABLE, 1, 0, 0,
+		    0); /* the leak checker attaches to the process; nothing secret is left in it */
+#endif
+	return status;
+}

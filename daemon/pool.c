@@ -1,0 +1,195 @@
+#include "daemon/pool.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+#include "daemon/loop.h"
+
+#define WORKER_NICE 10
+#define REPLY_MAX   ((size_t)1 << 30)
+
+struct worker {
+	struct pool *pool; /* borrowed */
+	pthread_t thread;
+	struct service_worker scratch;
+};
+
+struct pool {
+	struct service *svc; /* borrowed */
+	pthread_mutex_t lock;
+	pthread_cond_t filled;
+	struct job *head, **tail; /* lock */
+	size_t queued;		  /* lock */
+	bool stopping;		  /* lock */
+	unsigned n_workers;	  /* threads that run */
+	struct worker *workers;	  /* owned */
+};
+
+int job_new(struct conn *conn, struct loop *loop, struct peer *peer, struct bytes frame, unsigned requests,
+	    struct job **ret)
+{
+	struct job *job = calloc(1, sizeof(*job));
+
+	if (!job)
+		return ERR_NOMEM;
+	*job = (struct job){
+		.loop = loop, .conn = conn, .requests = requests, .in = BUF_INIT(frame.n), .out = BUF_INIT(REPLY_MAX)
+	};
+	buf_put_bytes(&job->in, frame);
+	if (buf_err(&job->in) < 0) {
+		free(job);
+		return ERR_NOMEM;
+	}
+	job->peer = peer_ref(peer);
+	*ret = job;
+	return 0;
+}
+
+void job_free(struct job *job)
+{
+	if (!job)
+		return;
+	buf_fini(&job->in);
+	buf_fini(&job->out);
+	peer_unref(job->peer);
+	free(job);
+}
+
+static struct job *next_job(struct pool *pool)
+{
+	struct job *job = NULL;
+
+	(void)pthread_mutex_lock(&pool->lock);
+	while (!pool->head && !pool->stopping)
+		(void)pthread_cond_wait(&pool->filled, &pool->lock);
+	if (!pool->stopping) {
+		job = pool->head;
+		pool->head = job->next;
+		if (!pool->head)
+			pool->tail = &pool->head;
+		pool->queued--;
+		job->next = NULL;
+	}
+	(void)pthread_mutex_unlock(&pool->lock);
+	return job;
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+	struct job *job;
+	unsigned n;
+
+	if (setpriority(PRIO_PROCESS, 0, WORKER_NICE) < 0) /* of this thread, on Linux */
+		log_warning("cannot lower the priority of a worker thread; slow requests may delay fast ones");
+	while ((job = next_job(w->pool))) {
+		(void)service_handle(w->pool->svc, &w->scratch, job->peer, buf_bytes(&job->in), SERVE_ALL, &job->out,
+				     &n);
+		loop_post_job(job->loop, job);
+	}
+	return NULL;
+}
+
+static int start_workers(struct pool *pool, unsigned threads)
+{
+	for (unsigned i = 0; i < threads; i++) {
+		struct worker *w = &pool->workers[i];
+		int r = service_worker_init(&w->scratch);
+
+		if (r < 0)
+			return r;
+		w->pool = pool;
+		if (pthread_create(&w->thread, NULL, work, w) != 0) {
+			service_worker_fini(&w->scratch);
+			return ERR_NOMEM;
+		}
+		pool->n_workers++;
+	}
+	return 0;
+}
+
+int pool_new(struct service *svc, unsigned threads, struct pool **ret)
+{
+	struct pool *pool = calloc(1, sizeof(*pool));
+	int r = ERR_NOMEM;
+
+	if (!pool)
+		return ERR_NOMEM;
+	pool->svc = svc;
+	pool->tail = &pool->head;
+	(void)pthread_mutex_init(&pool->lock, NULL);
+	(void)pthread_cond_init(&pool->filled, NULL); /* with default attributes glibc cannot fail here */
+	pool->workers = calloc(threads, sizeof(*pool->workers));
+	if (pool->workers)
+		r = start_workers(pool, threads);
+	if (r < 0) {
+		pool_free(pool);
+		return r;
+	}
+	*ret = pool;
+	return 0;
+}
+
+int pool_submit(struct pool *pool, struct job *job)
+{
+	int r = 0;
+
+	(void)pthread_mutex_lock(&pool->lock);
+	if (pool->queued >= POOL_MAX_QUEUED || pool->stopping) {
+		r = ERR_OVERLOADED;
+	} else {
+		*pool->tail = job;
+		pool->tail = &job->next;
+		pool->queued++;
+		(void)pthread_cond_signal(&pool->filled);
+	}
+	(void)pthread_mutex_unlock(&pool->lock);
+	return r;
+}
+
+size_t pool_queued(struct pool *pool)
+{
+	size_t n;
+
+	(void)pthread_mutex_lock(&pool->lock);
+	n = pool->queued;
+	(void)pthread_mutex_unlock(&pool->lock);
+	return n;
+}
+
+void pool_cancel(struct pool *pool)
+{
+	struct job *job, *next;
+
+	(void)pthread_mutex_lock(&pool->lock);
+	job = pool->head;
+	pool->head = NULL;
+	pool->tail = &pool->head;
+	pool->queued = 0;
+	(void)pthread_mutex_unlock(&pool->lock);
+	for (; job; job = next) {
+		next = job->next;
+		loop_post_job(job->loop, job);
+	}
+}
+
+void pool_free(struct pool *pool)
+{
+
+	if (!pool)
+		return;
+	(void)pthread_mutex_lock(&pool->lock);
+	pool->stopping = true;
+	(void)pthread_cond_broadcast(&pool->filled);
+	(void)pthread_mutex_unlock(&pool->lock);
+	for (unsigned i = 0; i < pool->n_workers; i++) {
+		(void)pthread_join(pool->workers[i].thread, NULL);
+		service_worker_fini(&pool->workers[i].scratch);
+	}
+	(void)pthread_cond_destroy(&pool->filled);
+	(void)pthread_mutex_destroy(&pool->lock);
+	free(pool->workers);
+	free(pool);
+}

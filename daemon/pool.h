@@ -1,0 +1,50 @@
+/*
+ * pool - worker threads for what is slow: RSA, PBKDF2, key generation, disk syncs, large frames
+ *
+ * One queue under one mutex; results go back to the loop they came from, which takes the whole list at once. Workers run at
+ * nice +10, so that a flood of slow requests does not delay what the loops serve themselves.
+ */
+#ifndef E2EED_DAEMON_POOL_H
+#define E2EED_DAEMON_POOL_H
+
+#include "base/buf.h"
+#include "base/err.h"
+#include "proto/service.h"
+
+#define POOL_MAX_QUEUED 8192 /* frames; beyond it: OVERLOADED */
+
+struct conn;
+struct loop;
+struct pool;
+
+/* one slow frame, owned by one thread at a time */
+struct job {
+	struct job *next;
+	struct loop *loop; /* where the result goes */
+	struct conn *conn; /* borrowed: the loop's; a worker never looks inside */
+	struct peer *peer; /* owned reference */
+	unsigned requests; /* how many of the connection's in-flight requests these are */
+	struct buf in;	   /* the frame; wiped when the job is freed */
+	struct buf out;	   /* the reply */
+};
+
+/** job_new - copies @frame. Return: 0, ERR_NOMEM */
+int job_new(struct conn *conn, struct loop *loop, struct peer *peer, struct bytes frame, unsigned requests,
+	    struct job **ret) WARN_UNUSED;
+void job_free(struct job *job);
+
+/** pool_new - start @threads workers. Return: 0, ERR_NOMEM, ERR_CRYPTO */
+int pool_new(struct service *svc, unsigned threads, struct pool **ret) WARN_UNUSED;
+
+/** pool_submit - takes @job; on ERR_OVERLOADED it stays the caller's. Any loop. */
+int pool_submit(struct pool *pool, struct job *job) WARN_UNUSED;
+
+size_t pool_queued(struct pool *pool);
+
+/** pool_cancel - give all queued jobs back to their loops, undone. Any thread. */
+void pool_cancel(struct pool *pool);
+
+/** pool_free - stop and join the workers; when no loop waits for results any more, so that the queue is empty */
+void pool_free(struct pool *pool);
+
+#endif
