@@ -1,0 +1,233 @@
+/*
+ * What went wrong, in one sentence that ends with what to do; the shared way of asking the daemon; and helpers that read its
+ * answers without trusting their shape.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/json.h"
+#include "base/jw.h"
+#include "base/scan.h"
+#include "ctl/ctl.h"
+
+/* A terminal must not be steered by what a daemon or a file name says. */
+static void put_clean(const char *text)
+{
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		(void)fputc((c < 0x20 && c != '\n') || c == 0x7f ? '?' : c, stderr); /* nobody to tell if it fails */
+	}
+}
+
+static void __attribute__((format(printf, 1, 0))) vsay(const char *format, va_list ap)
+{
+	char text[2048];
+
+	(void)vsnprintf(text, sizeof(text), format, ap); /* a longer one is cut */
+	(void)fputs("e2eectl: ", stderr);
+	put_clean(text);
+	(void)fputc('\n', stderr);
+}
+
+void say(const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	vsay(format, ap);
+	va_end(ap);
+}
+
+int say_buf(const struct buf *why, int status)
+{
+	say("%.*s", (int)(why->n < 2000 ? why->n : 2000), why->n ? (const char *)why->p : "");
+	return status;
+}
+
+int usage_error(const struct ctl *x, const char *format, ...)
+{
+	const struct command *c = x->command;
+	va_list ap;
+
+	va_start(ap, format);
+	vsay(format, ap);
+	va_end(ap);
+	(void)fprintf(stderr, "Try 'e2eectl help %s%s%s'.\n", c->group ? c->group : "", c->group ? " " : "", c->name);
+	return CTL_USAGE;
+}
+
+int report_failure(int err, const struct buf *why)
+{
+	if (err == ERR_INVALID_REQUEST) {
+		say("an argument is not valid UTF-8");
+		return CTL_USAGE;
+	}
+	if (why->n)
+		return say_buf(why, CTL_NO_CONNECTION);
+	say("%s", err_text(err));
+	return CTL_FAILED;
+}
+
+int report_error_json(struct bytes error)
+{
+	(void)fwrite(error.p, 1, error.n, stderr); /* nobody to tell if it fails */
+	(void)fputc('\n', stderr);
+	return CTL_FAILED;
+}
+
+static const struct {
+	const char *reason, *advice;
+} advice_rows[] = {
+	{ "METHOD_NOT_FOUND", "this e2eed is older than this e2eectl, compare their --version" },
+	{ "INTERNAL", "this is a defect of e2eed, its log (journalctl -u e2eed) says more" },
+	{ "STORAGE_ERROR", "look at the disk's free space and at e2eed's log (journalctl -u e2eed)" },
+	{ "SHUTTING_DOWN", "try again when e2eed is back" },
+	{ "RATE_LIMITED", "wait a little and try again" },
+	{ "OVERLOADED", "wait a little and try again" },
+	{ "TOO_LARGE", "limits.max_frame_bytes in e2eed.conf bounds what can be sent" },
+	{ "FORBIDDEN", "a revoked app cannot be changed; 'e2eectl app list' shows the states" },
+};
+
+int report_error(const struct ctl *x, struct bytes error)
+{
+	CLEANUP(json_decrefp) json_t *e = NULL;
+	const char *reason, *param;
+	const json_t *data;
+
+	if (json_load(error, &e) < 0 || !json_is_object(e)) {
+		say("e2eed answered with an error that cannot be read");
+		return CTL_FAILED;
+	}
+	data = json_object_get(e, "data");
+	reason = ctl_str(data, "reason");
+	param = ctl_str(data, "param");
+	if (strcmp(reason, "NOT_FOUND") == 0 && x->command->not_found) {
+		say("%s", x->command->not_found);
+		return CTL_FAILED;
+	}
+	if (strcmp(reason, "ALREADY_EXISTS") == 0) {
+		say("there is such an app, or there was one that has been revoked; choose another id ('e2eectl app list')");
+		return CTL_FAILED;
+	}
+	if (strcmp(reason, "INVALID_PARAMS") == 0) {
+		say("e2eed does not accept the %s%s; ids are 1 to 128 bytes of text, see 'e2eectl help'",
+		    strcmp(param, "-") == 0 ? "" : "value of ", strcmp(param, "-") == 0 ? "arguments" : param);
+		return CTL_FAILED;
+	}
+	for (size_t i = 0; i < sizeof(advice_rows) / sizeof(advice_rows[0]); i++) {
+		if (strcmp(advice_rows[i].reason, reason) == 0) {
+			say("%s (%s); %s", ctl_str(e, "message"), reason, advice_rows[i].advice);
+			return CTL_FAILED;
+		}
+	}
+	say("%s (%s)", ctl_str(e, "message"), reason);
+	return CTL_FAILED;
+}
+
+int ctl_ask(struct ctl *x, const char *method, const struct buf *params, json_t **ret)
+{
+	CLEANUP(json_decrefp) json_t *result = NULL;
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(8192);
+	const char *path = x->args.given[OPT_SOCKET] ? x->args.value[OPT_SOCKET] : CTL_ADMIN_SOCKET;
+	bool json = x->args.given[OPT_JSON];
+	struct answer answer = { 0 };
+	int r = 0;
+
+	if (params && buf_err(params))
+		return report_failure(buf_err(params), &why);
+	if (x->client.fd < 0)
+		r = client_connect_unix(&x->client, path, true, &why);
+	if (r == 0)
+		r = client_call(&x->client, method, params ? buf_bytes(params) : BYTES_LIT("{}"), &answer, &why);
+	if (r < 0)
+		return report_failure(r, &why);
+	if (answer.failed)
+		return json ? report_error_json(answer.json) : report_error(x, answer.json);
+	if (json) {
+		buf_put_bytes(&x->out, answer.json);
+		buf_put_byte(&x->out, '\n');
+		return CTL_OK;
+	}
+	r = json_load(answer.json, &result);
+	if (r < 0 || !json_is_object(result)) {
+		say("e2eed's answer cannot be read; compare the --version of e2eed and e2eectl");
+		return CTL_FAILED;
+	}
+	*ret = TAKE(result);
+	return CTL_OK;
+}
+
+const char *ctl_str(const json_t *object, const char *name)
+{
+	const char *text = json_string_value(json_object_get(object, name));
+
+	return text && *text ? text : "-";
+}
+
+int64_t ctl_int(const json_t *object, const char *name)
+{
+	return (int64_t)json_integer_value(json_object_get(object, name));
+}
+
+const char *ctl_words(const json_t *array, struct buf *ret)
+{
+	buf_reset(ret);
+	for (size_t i = 0; i < json_array_size(array); i++) {
+		const char *word = json_string_value(json_array_get(array, i));
+
+		if (ret->n)
+			buf_put_byte(ret, ',');
+		buf_put_str(ret, word ? word : "?");
+	}
+	if (ret->n == 0)
+		buf_put_byte(ret, '-');
+	buf_put_byte(ret, '\0');
+	return buf_err(ret) ? "?" : (const char *)ret->p;
+}
+
+void ctl_rooms(const json_t *rooms, const char *indent, struct buf *out)
+{
+	CLEANUP(buf_fini) struct buf words = BUF_INIT(4096);
+	CLEANUP(table_fini) struct table t;
+
+	table_init(&t, 4, 1U << 2, indent);
+	table_pair(&t, "ROOM", "PERMISSIONS");
+	table_pair(&t, "KEYS", "CURRENT KEY");
+	for (size_t i = 0; i < json_array_size(rooms); i++) {
+		const json_t *room = json_array_get(rooms, i);
+
+		table_text(&t, ctl_str(room, "roomId"));
+		table_text(&t, ctl_words(json_object_get(room, "permissions"), &words));
+		table_int(&t, ctl_int(room, "keys"));
+		table_text(&t, ctl_str(room, "currentKid"));
+	}
+	table_print(&t, out);
+}
+
+int ctl_permissions(const struct ctl *x, const char *list, struct buf *params)
+{
+	static const char *const names[] = { "read", "write", "create", "distribute" };
+
+	jw_array(params, "permissions");
+	for (const char *at = list;; at++) {
+		size_t n = strcspn(at, ","), i;
+
+		for (i = 0; i < 4; i++) {
+			if (strlen(names[i]) == n && strncmp(names[i], at, n) == 0)
+				break;
+		}
+		if (i == 4)
+			return usage_error(x,
+					   "'%.*s' is not a permission; there are read, write, create and distribute",
+					   (int)(n < 100 ? n : 100), at);
+		jw_str(params, NULL, names[i]);
+		at += n;
+		if (!*at)
+			break;
+	}
+	jw_array_end(params);
+	return CTL_OK;
+}
