@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
@@ -19,6 +20,9 @@
 #include "crypto/ossl.h"
 #include "daemon/daemon.h"
 #include "daemon/harden.h"
+#include "daemon/signals.h"
+
+#define DESCRIPTORS_OF_OURS 64 /* sockets, event loops, keystore, and some to spare */
 
 static const char usage[] = "usage: e2eed [--config FILE] [--check-config] [--version] [--help]\n"
 			    "\n"
@@ -180,6 +184,7 @@ static int watch_signals(struct daemon *d)
 
 static void *run_loop(void *arg)
 {
+	signals_block();
 	loop_run(arg);
 	return NULL;
 }
@@ -218,6 +223,7 @@ static int serve(struct daemon *d)
 	log_info("e2eed %s is ready (%u event loops, %u workers)", E2EED_VERSION, d->n_loops, d->n_threads);
 	(void)sd_notify(0, "READY=1"); /* nobody listening is fine */
 	run_loops(d);
+	signals_block(); /* one more while we clean up must not end us half-way */
 	log_info("stopped");
 	return EXIT_SUCCESS;
 }
@@ -289,6 +295,29 @@ static int with_store(struct daemon *d)
 	return status;
 }
 
+/* A setting that does nothing yet must not be mistaken for one that does. */
+static void warn_without_effect(const struct conf *conf)
+{
+	if (conf->rate_per_app)
+		log_warning("limits.rate_per_app is set, but this version does not limit requests per app");
+	if (conf->audit[0])
+		log_warning("log.audit is set, but this version writes no audit trail");
+}
+
+/* As many descriptors as the hard limit allows, since the soft one is often 1024 for select(2)'s sake. */
+static void raise_descriptor_limit(const struct conf *conf)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < conf->max_connections + DESCRIPTORS_OF_OURS)
+		log_warning(
+			"limits.max_connections is %u, but only %llu files may be open; raise LimitNOFILE (ulimit -n)",
+			conf->max_connections, (unsigned long long)limit.rlim_cur);
+}
+
 static int with_memory(struct daemon *d)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -331,6 +360,8 @@ int main(int argc, char **argv)
 		return EXIT_SUCCESS;
 	}
 	log_set_level(d.conf.level);
+	warn_without_effect(&d.conf);
+	raise_descriptor_limit(&d.conf);
 	/* a peer that is gone and a file-size limit are errors of one call, not of the process */
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
 		return EXIT_FAILURE;

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "daemon/loop.h"
+#include "daemon/signals.h"
 
 #define WORKER_NICE 10
 #define REPLY_MAX   ((size_t)1 << 30)
@@ -82,6 +83,7 @@ static void *work(void *arg)
 	struct job *job;
 	unsigned n;
 
+	signals_block();
 	if (setpriority(PRIO_PROCESS, 0, WORKER_NICE) < 0) /* of this thread, on Linux */
 		log_warning("cannot lower the priority of a worker thread; slow requests may delay fast ones");
 	while ((job = next_job(w->pool))) {

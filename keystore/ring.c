@@ -116,6 +116,7 @@ const struct ring_key *ring_same(const struct ring *ring, struct bytes kid, cons
 
 static bool is_newer(const struct ring_key *a, const struct ring_key *b)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): no key of a ring is NULL; the analyzer cannot know */
 	return a->order_ms != b->order_ms ? a->order_ms > b->order_ms : a->number > b->number;
 }
 
@@ -178,7 +179,6 @@ int ring_new(const struct ring *old, struct ring_key *const *added, size_t n_add
 	for (size_t i = 0; i < n_more || old_at < old_n;) {
 		const struct ring_key *next;
 
-		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): no key of a ring is NULL; the analyzer cannot know */
 		if (old_at == old_n || (i < n_more && is_newer(more[i], old->keys[old_at])))
 			next = more[i++];
 		else

@@ -138,19 +138,18 @@ describe('durability', { timeout: 3_600_000 }, () => {
 						if (!(error instanceof ConnectionClosed)) throw error;
 					}
 				};
-				await Promise.all(Array.from({ length: 8 }, async (_, i) => {
+				// connected before the first mutation, so that the kill finds all of them at work
+				const clients = [];
+				for (let i = 0; i < 8; i++) clients.push(i % 2 ? await daemon.app('app', app.token) : await daemon.admin());
+				await Promise.all(clients.map((client, i) => until(async () => {
 					if (i % 2) {
-						const client = await daemon.app('app', app.token);
-						await until(async () => note(kids, (await client.call('createRoomKey', { roomId: 'room' })).kid));
+						note(kids, (await client.call('createRoomKey', { roomId: 'room' })).kid);
 					} else {
-						const client = await daemon.admin();
-						await until(async () => {
-							const roomId = `room-${rc.uuid()}`;
-							await client.call('authorizeRoom', { appId: 'app', roomId, permissions: ['read'] });
-							note(rooms, roomId);
-						});
+						const roomId = `room-${rc.uuid()}`;
+						await client.call('authorizeRoom', { appId: 'app', roomId, permissions: ['read'] });
+						note(rooms, roomId);
 					}
-				}));
+				})));
 				await killed;
 				await daemon.start();
 				admin = await daemon.admin();
