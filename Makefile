@@ -108,7 +108,7 @@ unit-programs: $(UNIT)
 
 DEPS_BUILD := gcc libc6-dev make pkg-config libuv1-dev libjansson-dev libssl-dev libsodium-dev libinih-dev libsystemd-dev
 DEPS_DEMO := nodejs
-DEPS_TEST := clang clang-tidy clang-format cppcheck valgrind perl nodejs libclang-rt-14-dev systemd shellcheck mandoc \
+DEPS_TEST := clang clang-tidy clang-format cppcheck valgrind perl openssl nodejs libclang-rt-14-dev systemd shellcheck mandoc \
 	util-linux
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 

@@ -45,6 +45,7 @@
 	X(ERR_CONFIG, -43, -32603, "INTERNAL", "the configuration is not usable")                                   \
 	X(ERR_DAMAGED, -44, -32603, "INTERNAL", "the keystore is damaged")                                          \
 	X(ERR_SEAL, -45, -32603, "INTERNAL", "the keystore's seal cannot be opened")                                \
+	X(ERR_NEEDS_WORKER, -47, -32603, "INTERNAL", "too much work for an event loop")                             \
 	X(ERR_BUSY, -46, -32603, "INTERNAL", "in use by another process")
 
 enum err {

@@ -161,19 +161,27 @@ int fsio_read_secret(const char *path, size_t max, struct secret **ret)
 	return 0;
 }
 
+/* The folder that holds @path, into @ret of PATH_MAX bytes. */
+static int parent_of(const char *path, char *ret)
+{
+	const char *slash = strrchr(path, '/');
+	const size_t n = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
+
+	if (n >= PATH_MAX)
+		return fail(ENAMETOOLONG);
+	memcpy(ret, n ? path : ".", n ? n : 1);
+	ret[n ? n : 1] = '\0';
+	return 0;
+}
+
 int fsio_sync_parent(const char *path)
 {
 	CLEANUP(fd_closep) int fd = -1;
-	const char *slash = strrchr(path, '/');
-	const size_t n = slash == path ? 1 : slash ? (size_t)(slash - path) : 0;
-	char folder[PATH_MAX] = ".";
+	char folder[PATH_MAX];
+	int r = parent_of(path, folder);
 
-	if (n >= sizeof(folder))
-		return fail(ENAMETOOLONG);
-	if (n) {
-		memcpy(folder, path, n);
-		folder[n] = '\0';
-	}
+	if (r < 0)
+		return r;
 	fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return ERR_IO;
@@ -207,7 +215,35 @@ static int write_temporary(char *path, struct bytes content)
 	return r;
 }
 
-int fsio_create(const char *path, struct bytes content)
+/*
+ * A file that has no name until it is complete, so that a crash leaves none behind: it may be a key.
+ * Return: as fsio_create(); ERR_NOT_FOUND where the file system has no such files.
+ */
+static int create_nameless(const char *path, struct bytes content)
+{
+	CLEANUP(fd_closep) int fd = -1;
+	char folder[PATH_MAX], self[64];
+	int r = parent_of(path, folder);
+
+	if (r < 0)
+		return r;
+	fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return errno == EOPNOTSUPP || errno == EISDIR ? ERR_NOT_FOUND : ERR_IO;
+	r = fsio_pwrite_full(fd, content, 0);
+	if (r < 0)
+		return r;
+	if (fchmod(fd, 0600) < 0 || fsync(fd) < 0) /* 0600 whatever the umask */
+		return ERR_IO;
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd); /* fits */
+	if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
+		return 0;
+	if (errno == EEXIST)
+		return ERR_ALREADY_EXISTS;
+	return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO; /* no /proc */
+}
+
+static int create_renamed(const char *path, struct bytes content)
 {
 	char temporary[PATH_MAX];
 	const int n = snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path);
@@ -221,6 +257,15 @@ int fsio_create(const char *path, struct bytes content)
 	if (link(temporary, path) < 0)
 		r = errno == EEXIST ? ERR_ALREADY_EXISTS : ERR_IO;
 	unlink_quietly(temporary);
+	return r;
+}
+
+int fsio_create(const char *path, struct bytes content)
+{
+	int r = create_nameless(path, content);
+
+	if (r == ERR_NOT_FOUND)
+		r = create_renamed(path, content);
 	if (r < 0)
 		return r;
 	r = fsio_sync_parent(path);

@@ -53,6 +53,9 @@ int json_load(struct bytes text, json_t **ret)
 		return ERR_PARSE;
 	out_of_memory = false;
 	json = json_loadb((const char *)text.p, text.n, JSON_DECODE_ANY | JSON_ALLOW_NUL, NULL);
+	if (!json && !out_of_memory) /* an integer beyond 64 bits? Then all of them become reals */
+		json = json_loadb((const char *)text.p, text.n,
+				  JSON_DECODE_ANY | JSON_ALLOW_NUL | JSON_DECODE_INT_AS_REAL, NULL);
 	if (!json)
 		return out_of_memory ? ERR_NOMEM : ERR_PARSE;
 	*ret = json;

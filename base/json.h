@@ -21,8 +21,9 @@ void json_setup(void);
 /**
  * json_load - parse one JSON text of any type, as JSON.parse resolves it (of duplicate members the last wins)
  *
- * Unlike JSON.parse, jansson refuses integers beyond 64 bits, numbers no double can hold, lone surrogates and a NUL in
- * a member's name, and keeps integers and reals apart. Nesting is bounded by its own limit of 2048.
+ * Unlike JSON.parse, jansson refuses numbers no double can hold, lone surrogates and a NUL in a member's name, and keeps
+ * integers and reals apart; in a text with an integer beyond 64 bits all of them become reals. Nesting is bounded by its
+ * own limit of 2048.
  *
  * Return: 0 and a new reference, ERR_PARSE, ERR_NOMEM.
  */

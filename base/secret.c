@@ -85,6 +85,11 @@ bool secret_equal(const struct secret *a, const struct secret *b)
 	return a->n == b->n && sodium_memcmp(a->data, b->data, a->n) == 0;
 }
 
+void secret_wipe_stack(void)
+{
+	sodium_stackzero(16384);
+}
+
 size_t secret_live(void)
 {
 	return atomic_load_explicit(&live, memory_order_relaxed);

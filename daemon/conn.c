@@ -7,17 +7,19 @@
 #include "base/log.h"
 #include "daemon/daemon.h"
 
-#define TURN_BYTES  ((size_t)256 << 10) /* read per connection and wake-up, so that the others are served */
-#define UNSENT_MAX  ((size_t)8 << 20)	/* above it the peer must read first */
-#define OUT_MAX	    ((size_t)1 << 30)
-#define KEEP_MEMORY ((size_t)64 << 10)
+#define TURN_BYTES     ((size_t)256 << 10) /* read and answered per connection and wake-up, so that the others are served */
+#define UNSENT_MAX     ((size_t)8 << 20)  /* above it the peer must read first */
+#define UNSENT_MAX_NEW ((size_t)64 << 10) /* and before he has authenticated */
+#define OUT_MAX	       ((size_t)1 << 30)
+#define KEEP_MEMORY    ((size_t)64 << 10)
 
-static const char *const state_names[CONN_NR] = { "open", "finishing", "closing" };
+static const char *const state_names[CONN_NR] = { "open", "finishing", "lingering", "closing" };
 
 #define BIT(n_) (1u << (n_))
 static const unsigned allowed[CONN_NR] = {
 	[CONN_OPEN] = BIT(CONN_FINISHING) | BIT(CONN_CLOSING),
-	[CONN_FINISHING] = BIT(CONN_CLOSING),
+	[CONN_FINISHING] = BIT(CONN_LINGERING) | BIT(CONN_CLOSING),
+	[CONN_LINGERING] = BIT(CONN_CLOSING),
 };
 
 static void move_to(struct conn *conn, enum conn_state next, const char *why)
@@ -134,15 +136,28 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 }
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
+static void settle(struct conn *conn);
+
+/* Has it had its share of this wake-up? */
+static bool is_spent(struct conn *conn, size_t more)
+{
+	if (conn->turn != conn->loop->turn) {
+		conn->turn = conn->loop->turn;
+		conn->moved_this_turn = 0;
+	}
+	conn->moved_this_turn += more;
+	return conn->moved_this_turn >= TURN_BYTES;
+}
 
 static bool may_serve(const struct conn *conn)
 {
-	if (conn->state == CONN_CLOSING)
-		return false;
-	if (peer_role(conn->peer) == ROLE_NEW && conn->jobs > 0)
+	bool is_new = peer_role(conn->peer) == ROLE_NEW;
+
+	if (conn->state == CONN_LINGERING || conn->state == CONN_CLOSING || conn->is_resting ||
+	    (is_new && conn->jobs > 0))
 		return false;
 	return conn->in_flight < atomic_load_explicit(&conn->loop->daemon->svc.max_in_flight, memory_order_relaxed) &&
-	       conn->out.n + conn->sending.n < UNSENT_MAX;
+	       conn->out.n + conn->sending.n < (is_new ? UNSENT_MAX_NEW : UNSENT_MAX);
 }
 
 static void submit(struct conn *conn, struct bytes frame, unsigned requests)
@@ -163,13 +178,26 @@ static void submit(struct conn *conn, struct bytes frame, unsigned requests)
 	conn->loop->jobs++;
 }
 
+static void rest(struct conn *conn)
+{
+	struct loop *loop = conn->loop;
+
+	if (conn->is_resting)
+		return;
+	conn->is_resting = true;
+	conn->next_resting = loop->resting;
+	loop->resting = conn;
+}
+
 static void serve(struct conn *conn, struct bytes *in)
 {
 	struct daemon *d = conn->loop->daemon;
 	struct bytes frame;
 	unsigned requests;
 
+	frame_reader_set_max(&conn->frames, atomic_load_explicit(&d->svc.max_frame_bytes, memory_order_relaxed));
 	while (may_serve(conn)) {
+		size_t before = conn->out.n;
 		int r = frame_next(&conn->frames, in, &frame);
 
 		if (r == 0)
@@ -179,11 +207,33 @@ static void serve(struct conn *conn, struct bytes *in)
 		else if (service_handle(&d->svc, &conn->loop->worker, conn->peer, frame, SERVE_FAST, &conn->out,
 					&requests) == SERVED_BY_POOL)
 			submit(conn, frame, requests);
+		if (is_spent(conn, conn->out.n - before))
+			rest(conn);
 	}
 	if (conn->is_stranger && peer_role(conn->peer) != ROLE_NEW)
 		forget_stranger(conn);
 	if (conn->out.n || buf_err(&conn->out) < 0)
 		mark_dirty(conn);
+}
+
+static void on_shut_down(uv_shutdown_t *req, int status)
+{
+	struct conn *conn = req->data;
+
+	if (status < 0 && conn->state != CONN_CLOSING)
+		conn_close(conn, uv_err_name(status));
+}
+
+static void linger(struct conn *conn)
+{
+	move_to(conn, CONN_LINGERING, "all answered");
+	conn->since_ms = uv_now(&conn->loop->uv);
+	conn->shutdown.data = conn;
+	if (uv_shutdown(&conn->shutdown, &conn->uv.stream, on_shut_down) < 0) {
+		conn_close(conn, "the peer is gone");
+		return;
+	}
+	settle(conn);
 }
 
 /* What was held back first, then decide whether to read on, or to close. After anything that may have changed the answer. */
@@ -204,32 +254,19 @@ static void settle(struct conn *conn)
 			buf_fini(&conn->held);
 	}
 	if (conn->state == CONN_FINISHING && conn->jobs == 0 && !conn->held.n && !conn->out.n && !conn->sending.n) {
-		conn_close(conn, "all answered");
+		if (conn->saw_eof)
+			conn_close(conn, "all answered");
+		else
+			linger(conn);
 		return;
 	}
-	want = conn->state == CONN_OPEN && !conn->held.n && !conn->is_resting && may_serve(conn);
+	want = conn->state == CONN_LINGERING || (conn->state == CONN_OPEN && !conn->held.n && may_serve(conn));
 	if (want && !conn->reading)
 		conn->reading = uv_read_start(&conn->uv.stream, on_alloc, on_read) == 0;
 	else if (!want && conn->reading) {
 		(void)uv_read_stop(&conn->uv.stream); /* always succeeds */
 		conn->reading = false;
 	}
-}
-
-static void rest_if_due(struct conn *conn, size_t n)
-{
-	struct loop *loop = conn->loop;
-
-	if (conn->turn != loop->turn) {
-		conn->turn = loop->turn;
-		conn->read_this_turn = 0;
-	}
-	conn->read_this_turn += n;
-	if (conn->read_this_turn < TURN_BYTES || conn->is_resting)
-		return;
-	conn->is_resting = true;
-	conn->next_resting = loop->resting;
-	loop->resting = conn;
 }
 
 void conn_resume(struct conn *conn)
@@ -243,12 +280,17 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	struct conn *conn = stream->data;
 	struct bytes in;
 
-	if (n == UV_EOF) {
+	conn->saw_eof |= n == UV_EOF;
+	if (n == UV_EOF && conn->state == CONN_OPEN) {
 		conn_finish(conn);
 		return;
 	}
 	if (n < 0) {
 		conn_close(conn, uv_err_name((int)n));
+		return;
+	}
+	if (conn->state == CONN_LINGERING) {
+		sodium_memzero(buf->base, (size_t)n);
 		return;
 	}
 	in = BYTES(buf->base, (size_t)n);
@@ -259,7 +301,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 			conn_close(conn, "out of memory");
 	}
 	sodium_memzero(buf->base, (size_t)n);
-	rest_if_due(conn, (size_t)n);
+	if (is_spent(conn, (size_t)n))
+		rest(conn);
 	settle(conn);
 }
 
@@ -365,10 +408,9 @@ void conn_job_done(struct conn *conn, struct job *job)
 static void watch_stranger(struct conn *conn)
 {
 	struct loop *loop = conn->loop;
-	uint64_t timeout = atomic_load(&loop->daemon->auth_timeout_ms);
 
 	conn->is_stranger = true;
-	conn->deadline_ms = uv_now(&loop->uv) + timeout;
+	conn->since_ms = uv_now(&loop->uv);
 	*loop->strangers_tail = conn;
 	loop->strangers_tail = &conn->next_stranger;
 	loop_watch_strangers(loop);

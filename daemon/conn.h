@@ -1,8 +1,12 @@
 /*
  * conn - one connection: reading, serving, writing, closing
  *
- *   OPEN ──peer closed its side──> FINISHING ──all answered and sent──> CLOSING ──handle closed, last job back──> freed
- *     └───────────error, stale session, time-out, drain──────────────────^
+ *   OPEN ──peer closed its side, or drain──> FINISHING ──all answered and sent──> LINGERING ──peer closed too──> CLOSING
+ *     └──────────────────────error, stale session, time-out───────────────────────────────────────────────────────^
+ *
+ * A closing connection is freed when its handle has closed and its last job is back. Lingering is for a drain: a socket that is
+ * closed with something unread in it takes the answers back that the peer has not fetched yet. So our side is shut down, and what
+ * still comes is thrown away until the peer has closed, too.
  *
  * Back-pressure over queues: a connection with too many requests in flight or too much unsent is not read from. Until it has
  * authenticated it has one frame in flight, so that its steps see each other.
@@ -18,7 +22,9 @@
 #include "proto/frame.h"
 #include "proto/peer.h"
 
-enum conn_state { CONN_OPEN, CONN_FINISHING, CONN_CLOSING, CONN_NR };
+enum conn_state { CONN_OPEN, CONN_FINISHING, CONN_LINGERING, CONN_CLOSING, CONN_NR };
+
+#define CONN_LINGER_MS 2000
 
 struct conn {
 	struct loop *loop;	  /* borrowed */
@@ -27,6 +33,7 @@ struct conn {
 	bool is_dirty, is_resting, is_stranger;
 	enum conn_state state;
 	bool handle_closed, reading;
+	bool saw_eof; /* the peer has closed its side: nothing unread can be left */
 	union {
 		uv_handle_t handle;
 		uv_stream_t stream;
@@ -34,16 +41,17 @@ struct conn {
 		uv_tcp_t tcp;
 	} uv;
 	uv_write_t write;
+	uv_shutdown_t shutdown;
 	struct peer *peer; /* owned reference */
 	struct frame_reader frames;
-	struct buf held;    /* received, but not served yet: in flight are enough */
-	struct buf out;	    /* answers that gather */
-	struct buf sending; /* given to uv_write */
-	unsigned in_flight; /* requests in the pool */
-	unsigned jobs;	    /* frames in the pool */
-	size_t read_this_turn;
+	struct buf held;	/* received, but not served yet: in flight are enough */
+	struct buf out;		/* answers that gather */
+	struct buf sending;	/* given to uv_write */
+	unsigned in_flight;	/* requests in the pool */
+	unsigned jobs;		/* frames in the pool */
+	size_t moved_this_turn; /* bytes read, and bytes of answers made */
 	uint64_t turn;
-	uint64_t deadline_ms; /* on the loop's clock: when a stranger is shown out */
+	uint64_t since_ms; /* on the loop's clock: of its arrival; from CONN_LINGERING on, of that */
 };
 
 /** conn_start - take over @n->fd and @n->peer; frees nothing of @n itself. On failure both are released and a line is logged. */

@@ -53,8 +53,14 @@ static bool is_alive(const struct sockaddr_un *address, socklen_t n, struct buf 
 
 	if (fd < 0)
 		return true; /* cannot tell, so leave it alone */
-	if (connect(fd, (const struct sockaddr *)address, n) < 0 && errno != EAGAIN)
-		return false;
+	if (connect(fd, (const struct sockaddr *)address, n) < 0) {
+		if (errno == ECONNREFUSED || errno == ENOENT)
+			return false;
+		if (errno != EAGAIN) { /* somebody's, though not one that we may talk to */
+			buf_printf(ret_holder, "it is in use by another program (%m)");
+			return true;
+		}
+	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &cred_n) == 0 && cred.pid > 0)
 		buf_printf(ret_holder, "process %d (uid %u) listens there; stop it, or choose another path",
 			   (int)cred.pid, (unsigned)cred.uid);
@@ -100,6 +106,7 @@ static int open_unix(struct listener *l, const char *where, const struct sockadd
 		     unsigned mode, struct buf *why)
 {
 	CLEANUP(fd_closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct stat st;
 	int r;
 
 	if (fd < 0)
@@ -115,7 +122,11 @@ static int open_unix(struct listener *l, const char *where, const struct sockadd
 		return fail(why, ERR_IO, "cannot listen on", where,
 			    errno == ENOENT ? "its folder does not exist; make it, or set another path"
 					    : strerror(errno));
-	l->unlink_at_end = where[0] != '@';
+	l->unlink_at_end = where[0] != '@' && lstat(where, &st) == 0;
+	if (l->unlink_at_end) {
+		l->device = st.st_dev;
+		l->inode = st.st_ino;
+	}
 	(void)snprintf(l->where, sizeof(l->where), "%s", where); /* conf: at most 107 bytes */
 	if (listen(fd, BACKLOG) < 0)
 		return fail(why, ERR_IO, "cannot listen on", where, strerror(errno));

@@ -8,7 +8,8 @@
 #include "daemon/conn.h"
 #include "daemon/daemon.h"
 
-#define DRAIN_MS 20000 /* then whoever does not read his answers is cut off */
+#define DRAIN_MS      20000 /* then whoever does not read his answers is cut off */
+#define DRAIN_TICK_MS 100
 
 /* ---- from other threads ---- */
 
@@ -95,12 +96,12 @@ static void go_on_draining(struct loop *loop)
 static void resume_resting(uv_idle_t *handle)
 {
 	struct loop *loop = handle->data;
+	struct conn *next, *conn = loop->resting;
 
 	(void)uv_idle_stop(handle); /* always succeeds */
-	while (loop->resting) {
-		struct conn *conn = loop->resting;
-
-		loop->resting = conn->next_resting;
+	loop->resting = NULL; /* whoever spends this turn too waits for the next */
+	for (; conn; conn = next) {
+		next = conn->next_resting;
 		conn_resume(conn);
 	}
 	flush_dirty(loop); /* polling may block next */
@@ -125,14 +126,25 @@ static void sweep(struct loop *loop)
 	}
 }
 
-static void on_drain_timeout(uv_timer_t *handle)
+static void force_end(struct loop *loop)
 {
-	struct loop *loop = handle->data;
-
 	log_warning("%zu connections did not finish in %d s and are closed", loop->n_conns, DRAIN_MS / 1000);
 	pool_cancel(loop->daemon->pool);
 	for (struct conn *conn = loop->conns; conn; conn = conn->next)
 		conn_close(conn, "drained too long");
+}
+
+static void on_drain_tick(uv_timer_t *handle)
+{
+	struct loop *loop = handle->data;
+	uint64_t now = uv_now(&loop->uv);
+
+	for (struct conn *conn = loop->conns; conn; conn = conn->next) {
+		if (conn->state == CONN_LINGERING && now - conn->since_ms >= CONN_LINGER_MS)
+			conn_close(conn, "the peer did not close");
+	}
+	if (now - loop->draining_since_ms >= DRAIN_MS)
+		force_end(loop);
 }
 
 static void start_draining(struct loop *loop)
@@ -140,7 +152,8 @@ static void start_draining(struct loop *loop)
 	if (loop->draining)
 		return;
 	loop->draining = true;
-	(void)uv_timer_start(&loop->drain_timer, on_drain_timeout, DRAIN_MS, 0);
+	loop->draining_since_ms = uv_now(&loop->uv);
+	(void)uv_timer_start(&loop->drain_timer, on_drain_tick, DRAIN_TICK_MS, DRAIN_TICK_MS);
 }
 
 static void start_newcomers(struct loop *loop, struct newcomer *n)
@@ -194,17 +207,24 @@ static void on_wake(uv_async_t *handle)
 
 	start_newcomers(loop, newcomers);
 	take_back(done);
-	if (sweep_asked)
+	if (sweep_asked) {
 		sweep(loop);
+		loop_watch_strangers(loop); /* the time they have may have changed */
+	}
 	if (drain_asked)
 		start_draining(loop);
+}
+
+static uint64_t shown_out_ms(const struct loop *loop)
+{
+	return loop->strangers->since_ms + atomic_load(&loop->daemon->auth_timeout_ms);
 }
 
 static void on_auth_timeout(uv_timer_t *handle)
 {
 	struct loop *loop = handle->data;
 
-	while (loop->strangers && loop->strangers->deadline_ms <= uv_now(&loop->uv))
+	while (loop->strangers && shown_out_ms(loop) <= uv_now(&loop->uv))
 		conn_close(loop->strangers, "did not authenticate in time");
 	loop_watch_strangers(loop);
 }
@@ -213,10 +233,10 @@ void loop_watch_strangers(struct loop *loop)
 {
 	uint64_t now = uv_now(&loop->uv), due;
 
-	if (!loop->strangers || uv_is_active((uv_handle_t *)&loop->auth_timer))
+	if (!loop->strangers)
 		return;
-	due = loop->strangers->deadline_ms;
-	(void)uv_timer_start(&loop->auth_timer, on_auth_timeout, due > now ? due - now : 0, 0);
+	due = shown_out_ms(loop);
+	(void)uv_timer_start(&loop->auth_timer, on_auth_timeout, due > now ? due - now : 0, 0); /* or starts it anew */
 }
 
 void loop_run(struct loop *loop)

@@ -56,6 +56,7 @@ struct loop {
 	size_t jobs; /* in the pool, of this loop */
 	uint64_t turn;
 	bool draining, closing;
+	uint64_t draining_since_ms;
 	uint8_t read_buf[LOOP_READ_SIZE]; /* wiped after each read */
 };
 
@@ -74,7 +75,7 @@ void loop_watch_strangers(struct loop *loop);
 /* any thread */
 void loop_post_newcomer(struct loop *loop, struct newcomer *n); /* takes it */
 void loop_post_job(struct loop *loop, struct job *job);		/* takes it back */
-void loop_post_sweep(struct loop *loop);			/* close sessions that have become stale */
+void loop_post_sweep(struct loop *loop); /* close sessions that have become stale, look at time limits anew */
 void loop_post_drain(
 	struct loop *loop); /* refuse what is new, finish what is under way, close, return from loop_run() */
 

@@ -107,6 +107,21 @@ static void on_sessions_changed(void *arg)
 		loop_post_sweep(&d->loops[i]);
 }
 
+static void on_failed(void *arg, const char *method, int err)
+{
+	struct daemon *d = arg;
+	struct store_info info;
+
+	if (err != ERR_STORAGE) {
+		log_error("%s failed: %s", method, err_text(err));
+		return;
+	}
+	store_get_info(d->store, &info);
+	log_error("%s failed: the keystore %s cannot be written: %s%s", method, info.log.path,
+		  strerror(info.log.last_errno),
+		  info.log.failed ? "; nothing can be changed until e2eed is restarted" : "");
+}
+
 static void on_status(void *arg, struct service_status *ret)
 {
 	struct daemon *d = arg;
@@ -142,6 +157,7 @@ static void on_reload(uv_signal_t *handle, int signum)
 		conf_merge_reload(&d->conf, &next, &why);
 		log_lines(log_warning, &why);
 		publish_limits(d);
+		on_sessions_changed(d);
 		log_info("configuration reloaded from %s", d->conf_path);
 	}
 	(void)sd_notify(0, "READY=1");
@@ -184,7 +200,6 @@ static int watch_signals(struct daemon *d)
 
 static void *run_loop(void *arg)
 {
-	signals_block();
 	loop_run(arg);
 	return NULL;
 }
@@ -201,7 +216,9 @@ static void run_loops(struct daemon *d)
 		d->n_loops = started;
 		(void)kill(getpid(), SIGTERM);
 	}
+	signals_unblock();
 	loop_run(&d->loops[0]);
+	signals_block(); /* one more while we clean up must not end us half-way */
 	for (unsigned i = 1; i < started; i++)
 		(void)pthread_join(d->loops[i].thread, NULL);
 }
@@ -223,7 +240,6 @@ static int serve(struct daemon *d)
 	log_info("e2eed %s is ready (%u event loops, %u workers)", E2EED_VERSION, d->n_loops, d->n_threads);
 	(void)sd_notify(0, "READY=1"); /* nobody listening is fine */
 	run_loops(d);
-	signals_block(); /* one more while we clean up must not end us half-way */
 	log_info("stopped");
 	return EXIT_SUCCESS;
 }
@@ -252,7 +268,9 @@ static int with_loops(struct daemon *d)
 
 static int with_service(struct daemon *d)
 {
-	const struct service_hooks hooks = { .arg = d, .sessions_changed = on_sessions_changed, .status = on_status };
+	const struct service_hooks hooks = {
+		.arg = d, .sessions_changed = on_sessions_changed, .status = on_status, .failed = on_failed
+	};
 	int status = EXIT_FAILURE;
 
 	if (service_init(&d->svc, d->store, &hooks) == 0) {
@@ -280,14 +298,14 @@ static int with_store(struct daemon *d)
 		log_error("the keystore %s cannot be used: %s", d->conf.keystore_path, err_text(r));
 		return r == ERR_DAMAGED || r == ERR_SEAL ? EX_IOERR : EXIT_FAILURE;
 	}
+	secret_wipe_stack(); /* the replay has been deep, and this frame stays */
 	store_get_info(d->store, &info);
 	if (info.log.created)
 		log_info("made a new keystore, %s; keep a copy of its key file %s apart from it", info.log.path,
 			 d->conf.key_file);
 	if (info.log.cut_tail)
-		log_warning(
-			"keystore %s: %llu bytes of a change that a crash had cut short were removed; it had not been acknowledged",
-			info.log.path, (unsigned long long)info.log.cut_tail);
+		log_warning("keystore %s: %llu bytes at its end were cut off: a change that a crash had cut short",
+			    info.log.path, (unsigned long long)info.log.cut_tail);
 	log_info("keystore open: %zu apps, %zu room keys, %llu records", info.apps, info.room_keys,
 		 (unsigned long long)info.log.records);
 	status = with_service(d);
@@ -344,6 +362,20 @@ static int with_memory(struct daemon *d)
 	return status;
 }
 
+/*
+ * The dynamic linker, binding a library's function at its first call, saves vector registers on the stack, and they may hold what
+ * memcpy() last moved: a key. So everything is bound before main(), for which the process has to be started once more.
+ */
+static void bind_now(char **argv)
+{
+	if (getenv("LD_BIND_NOW"))
+		return;
+	if (setenv("LD_BIND_NOW", "1", 1) == 0)
+		(void)execv("/proc/self/exe", argv); /* returns only where that fails, for want of /proc */
+	log_warning(
+		"cannot start again with LD_BIND_NOW=1; set it in the environment, so that no key is left on the stack");
+}
+
 int main(int argc, char **argv)
 {
 	struct daemon d = { 0 };
@@ -352,6 +384,7 @@ int main(int argc, char **argv)
 
 	if (status >= 0)
 		return status;
+	bind_now(argv);
 	d.conf_path = args.conf_path;
 	if (load_conf(args.conf_path, &d.conf) < 0)
 		return EX_CONFIG;
@@ -366,6 +399,7 @@ int main(int argc, char **argv)
 	if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGXFSZ, SIG_IGN) == SIG_ERR)
 		return EXIT_FAILURE;
 	(void)umask(077);
+	signals_block(); /* threads inherit that; the main one listens while its loop runs */
 	status = with_memory(&d);
 #if defined(__SANITIZE_ADDRESS__)
 	(void)prctl(PR_SET_DUMPABLE, 1, 0, 0,

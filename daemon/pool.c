@@ -6,7 +6,6 @@
 
 #include "base/log.h"
 #include "daemon/loop.h"
-#include "daemon/signals.h"
 
 #define WORKER_NICE 10
 #define REPLY_MAX   ((size_t)1 << 30)
@@ -83,12 +82,12 @@ static void *work(void *arg)
 	struct job *job;
 	unsigned n;
 
-	signals_block();
 	if (setpriority(PRIO_PROCESS, 0, WORKER_NICE) < 0) /* of this thread, on Linux */
 		log_warning("cannot lower the priority of a worker thread; slow requests may delay fast ones");
 	while ((job = next_job(w->pool))) {
 		(void)service_handle(w->pool->svc, &w->scratch, job->peer, buf_bytes(&job->in), SERVE_ALL, &job->out,
 				     &n);
+		secret_wipe_stack();
 		loop_post_job(job->loop, job);
 	}
 	return NULL;

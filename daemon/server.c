@@ -6,9 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "daemon/daemon.h"
 #include "daemon/listener.h"
@@ -123,6 +125,18 @@ static int name_tcp_peer(int fd, char *ret, size_t size)
 	return 0;
 }
 
+/* At most one line a second: anybody may try as often as he likes. */
+static void complain(struct server *server, uid_t uid, pid_t pid)
+{
+	int64_t now = clock_mono_ms();
+
+	if (server->complained_ms && now - server->complained_ms < 1000)
+		return;
+	server->complained_ms = now;
+	log_warning("admin socket: uid %u (process %d) is not allowed; add it to security.admin_uids if it should be",
+		    (unsigned)uid, (int)pid);
+}
+
 /* Return: ERR_FORBIDDEN for who may not be here */
 static int identify(const struct listener *l, int fd, struct peer **ret)
 {
@@ -141,9 +155,7 @@ static int identify(const struct listener *l, int fd, struct peer **ret)
 	if (l->kind == LISTENER_APP)
 		return peer_new(ROLE_NEW, origin, ret);
 	if (!is_admin(&l->daemon->conf, cred.uid)) {
-		log_warning(
-			"admin socket: uid %u (process %d) is not allowed; add it to security.admin_uids if it should be",
-			(unsigned)cred.uid, (int)cred.pid);
+		complain(&l->daemon->server, cred.uid, cred.pid);
 		return ERR_FORBIDDEN;
 	}
 	return peer_new(ROLE_ADMIN, origin, ret);
@@ -257,6 +269,8 @@ int server_start(struct server *server)
 
 void server_close(struct server *server)
 {
+	struct stat st;
+
 	for (int i = 0; i < N_LISTENERS; i++) {
 		struct listener *l = &server->listeners[i];
 
@@ -266,7 +280,7 @@ void server_close(struct server *server)
 			uv_close((uv_handle_t *)&l->poll, NULL);
 		(void)close(l->fd); /* a listening socket has nothing to lose */
 		l->fd = -1;
-		if (l->unlink_at_end)
+		if (l->unlink_at_end && lstat(l->where, &st) == 0 && st.st_dev == l->device && st.st_ino == l->inode)
 			(void)unlink(l->where); /* a leftover is replaced at the next start */
 	}
 	if (server->started)

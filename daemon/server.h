@@ -8,6 +8,8 @@
 #define E2EED_DAEMON_SERVER_H
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
 #include <uv.h>
 
 #include "base/buf.h"
@@ -22,7 +24,9 @@ struct listener {
 	enum listener_kind kind;
 	int fd;		    /* -1: not there */
 	bool unlink_at_end; /* a path that we made */
-	char where[128];    /* path, @name or address, for people */
+	dev_t device;	    /* of the file there, so that nobody else's is removed */
+	ino_t inode;
+	char where[128]; /* path, @name or address, for people */
 	uv_poll_t poll;
 };
 
@@ -30,6 +34,7 @@ struct server {
 	struct listener listeners[2 * LISTENER_NR]; /* by kind, then their padded twins */
 	uv_timer_t breather;			    /* accepting pauses when the process is out of file descriptors */
 	bool started;
+	int64_t complained_ms; /* monotonic: when the last line about a refused admin was logged */
 	unsigned next_loop;
 };
 

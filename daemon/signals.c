@@ -3,7 +3,7 @@
 #include <signal.h>
 #include <stddef.h>
 
-void signals_block(void)
+static void change(int how)
 {
 	sigset_t set;
 
@@ -11,5 +11,15 @@ void signals_block(void)
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
 	(void)sigaddset(&set, SIGHUP);
-	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+	(void)pthread_sigmask(how, &set, NULL);
+}
+
+void signals_block(void)
+{
+	change(SIG_BLOCK);
+}
+
+void signals_unblock(void)
+{
+	change(SIG_UNBLOCK);
 }

@@ -6,7 +6,12 @@
 #ifndef E2EED_DAEMON_SIGNALS_H
 #define E2EED_DAEMON_SIGNALS_H
 
-/** signals_block - the calling thread takes none of SIGTERM, SIGINT, SIGHUP from now on */
+/**
+ * signals_block - SIGTERM, SIGINT and SIGHUP wait until signals_unblock()
+ *
+ * Of the calling thread and of those it starts meanwhile: whoever starts threads does so with them blocked.
+ */
 void signals_block(void);
+void signals_unblock(void);
 
 #endif

@@ -56,7 +56,7 @@ int log_key_derive(const struct secret *dek, const char context[LOG_KEY_CONTEXT 
 		return r;
 	(void)crypto_kdf_derive_from_key(secret_write(key), LOG_KEY_SIZE, 1, context,
 					 secret_read(dek)); /* fails for wrong sizes only */
-	sodium_stackzero(1024); /* BLAKE2b leaves its first block, which is the key, on the stack */
+	secret_wipe_stack();
 	*ret = TAKE(key);
 	return 0;
 }
@@ -83,6 +83,7 @@ static int header_mac(const struct secret *dek, struct bytes header, uint8_t ret
 		return r;
 	(void)crypto_generichash(ret, LOG_HEADER_MAC, header.p, header.n, secret_read(key),
 				 LOG_KEY_SIZE); /* fails for wrong sizes only */
+	secret_wipe_stack();
 	return 0;
 }
 

@@ -92,6 +92,11 @@ static int keyfile_kek(const struct seal *seal, struct bytes params, bool create
 	}
 	if (r < 0)
 		return r == ERR_NOMEM ? r : ERR_SEAL;
+	/* before anything is sealed with it: a key whose name a crash takes away would take the keystore along */
+	if (fsio_sync_parent(path) < 0) {
+		buf_printf(why, "cannot sync the folder of key file %s: %m", path);
+		return ERR_SEAL;
+	}
 	return read_file(path, fd, why, ret);
 }
 

@@ -49,6 +49,7 @@ struct sealed_log {
 	uint64_t cut_tail;
 	bool created;
 	bool failed;
+	int last_errno; /* of the newest failed append */
 };
 
 DEFINE_FREEP(struct sealed_log *, sealed_log_closep, sealed_log_close)
@@ -117,6 +118,7 @@ static void head_mac(const struct sealed_log *log, uint64_t seq, const uint8_t l
 	memcpy(in + PLACE_SIZE, length, 4);
 	(void)crypto_generichash(ret, HEAD_MAC, in, sizeof(in), secret_read(log->frame_key),
 				 LOG_KEY_SIZE); /* fails for wrong sizes only */
+	secret_wipe_stack();
 }
 
 static void record_aad(const struct sealed_log *log, uint64_t seq, uint8_t ret[PLACE_SIZE + CHAIN_SIZE])
@@ -191,6 +193,11 @@ static int open_locked(const char *path, struct buf *why, int *ret_fd)
 		if (r < 0)
 			return r;
 		if (lstat(path, &named) == 0 && named.st_dev == locked.st_dev && named.st_ino == locked.st_ino) {
+			/* whoever put the file there may not have got as far as this */
+			if (fsio_sync_parent(path) < 0) {
+				buf_printf(why, "cannot sync the folder of keystore %s: %m", path);
+				return ERR_IO;
+			}
 			*ret_fd = TAKE_FD(fd);
 			return 0;
 		}
@@ -319,7 +326,8 @@ static int read_record(struct sealed_log *log, struct window *w, uint64_t size, 
 		return unreadable(log, r, why);
 	head_mac(log, log->seq + 1, p, mac);
 	if (sodium_memcmp(mac, p + 4, HEAD_MAC) != 0) {
-		r = is_torn(log, w, size, log->end + HEAD_SIZE, &torn);
+		if (size - log->end <= FRAME_SIZE + SEALED_LOG_MAX_RECORD)
+			r = is_torn(log, w, size, log->end + HEAD_SIZE, &torn);
 		if (r < 0)
 			return unreadable(log, r, why);
 		return torn ? 1 : damaged(log, why, "is damaged: its head does not authenticate");
@@ -345,9 +353,12 @@ static int read_record(struct sealed_log *log, struct window *w, uint64_t size, 
 	if (crypto_aead_xchacha20poly1305_ietf_decrypt(secret_write(*plain), NULL, NULL, p + HEAD_SIZE + NONCE_SIZE,
 						       sealed_n, aad, sizeof(aad), p + HEAD_SIZE,
 						       secret_read(log->record_key)) < 0) {
-		torn = end == size && sodium_is_zero(p + HEAD_SIZE + NONCE_SIZE + plain_n, TAG_SIZE);
-		if (!torn)
-			r = is_torn(log, w, size, end, &torn);
+		/* one append at a time is under way, so nothing a crash leaves lies behind its record */
+		if (end == size) {
+			torn = sodium_is_zero(p + HEAD_SIZE + NONCE_SIZE + plain_n, TAG_SIZE);
+			if (!torn)
+				r = is_torn(log, w, size, end, &torn);
+		}
 		if (r < 0)
 			return unreadable(log, r, why);
 		return torn ? 1 : damaged(log, why, "is damaged: it does not authenticate");
@@ -469,6 +480,7 @@ int sealed_log_append(struct sealed_log *log, struct bytes plain, uint64_t *ret_
 	if (r == 0 && fdatasync(log->fd) < 0)
 		r = ERR_IO;
 	if (r < 0) {
+		log->last_errno = errno;
 		/* Cutting drops pages the kernel could not write, so this sync speaks of what is left. */
 		if (ftruncate(log->fd, (off_t)log->end) < 0 || fdatasync(log->fd) < 0)
 			log->failed = true;
@@ -496,6 +508,7 @@ void sealed_log_get_info(const struct sealed_log *log, struct sealed_log_info *r
 		.cut_tail = log->cut_tail,
 		.created = log->created,
 		.failed = log->failed,
+		.last_errno = log->last_errno,
 	};
 }
 

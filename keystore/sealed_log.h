@@ -29,6 +29,7 @@ struct sealed_log_info {
 	uint64_t seq;	   /* of the newest record; the first is 1 */
 	uint64_t cut_tail; /* bytes of a torn tail that were cut off at open */
 	bool created;	   /* the file was made by this open */
+	int last_errno;	   /* why the newest failed append failed; 0: none did */
 	bool failed;	   /* an append could not be undone: no more appends until a restart */
 };
 

@@ -336,7 +336,7 @@ static int sort_out(struct addition *a, const struct room *room, const struct ro
 			.kid = keys[i].kid,
 			.jwk = secret_bytes(roomkey_jwk(keys[i].key)),
 			.ts = keys[i].ts,
-			.order_ms = keys[i].order_ms ? keys[i].order_ms : a->record.time_ms,
+			.order_ms = keys[i].ts.n ? keys[i].order_ms : a->record.time_ms,
 		};
 		a->record.n_keys = a->parsed.n_keys = n + 1;
 	}

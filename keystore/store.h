@@ -147,7 +147,7 @@ int store_revoke_grant(struct store *store, struct bytes app_id, struct bytes ro
 struct room_key_in {
 	struct bytes kid;
 	struct bytes ts;     /* as in struct ring_key */
-	int64_t order_ms;    /* ts in milliseconds; 0: unknown, the time of import is taken */
+	int64_t order_ms;    /* ts in milliseconds; without a ts the time of import is taken */
 	struct roomkey *key; /* borrowed */
 	bool ret_current;    /* out: is it the current key now? */
 };

@@ -11,6 +11,14 @@ void frame_reader_fini(struct frame_reader *f)
 	buf_fini(&f->partial);
 }
 
+void frame_reader_set_max(struct frame_reader *f, size_t max)
+{
+	if (f->max == max || f->partial.n || f->skipping)
+		return;
+	f->max = max;
+	f->partial.max = max + 1;
+}
+
 static struct bytes without_cr(struct bytes line)
 {
 	if (line.n && line.p[line.n - 1] == '\r')

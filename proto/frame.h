@@ -23,6 +23,9 @@ struct frame_reader {
 void frame_reader_init(struct frame_reader *f, size_t max);
 void frame_reader_fini(struct frame_reader *f);
 
+/** frame_reader_set_max - another ceiling, from the next frame on that has not begun yet */
+void frame_reader_set_max(struct frame_reader *f, size_t max);
+
 /**
  * frame_next - the next frame in @in
  * @in:  what was received; advanced past what was consumed

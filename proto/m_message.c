@@ -81,10 +81,15 @@ struct opened {
 	struct bytes json; /* the payload, in the worker's plain buffer */
 };
 
+/* Bytes that a loop tries to decrypt for one request: a room with thousands of keys must not hold up everybody else. */
+#define INLINE_WORK  ((size_t)256 << 10)
+#define WORK_PER_KEY 2048 /* what a try costs besides its bytes, in bytes */
+
 enum pass { PASS_SAME_KID, PASS_OTHERS };
 
 /* Return: 0; ERR_DECRYPT_FAILED when no key of this pass opens it. The ring's order is the order of trying. */
-static int try_keys(struct call *c, const struct content *content, enum pass pass, bool *ret_any, struct opened *ret)
+static int try_keys(struct call *c, const struct content *content, enum pass pass, size_t *work, bool *ret_any,
+		    struct opened *ret)
 {
 	for (size_t i = 0; i < ring_len(c->ring); i++) {
 		const struct ring_key *key = ring_at(c->ring, i);
@@ -93,6 +98,9 @@ static int try_keys(struct call *c, const struct content *content, enum pass pas
 		if (bytes_eq(key->kid, content->kid) != (pass == PASS_SAME_KID))
 			continue;
 		*ret_any = true;
+		*work += content->cipher.n + WORK_PER_KEY;
+		if (*work > INLINE_WORK && i > 0 && !c->may_block)
+			return ERR_NEEDS_WORKER;
 		r = content_open(c->w->aes, key->key, content, &c->w->plain, &ret->json);
 		if (r == ERR_DECRYPT_FAILED)
 			continue;
@@ -109,13 +117,15 @@ static int open_content(struct call *c, struct bytes json, struct opened *ret)
 {
 	struct content *content = &c->w->content;
 	bool same_kid = false, others = false;
+	size_t work = 0;
 	int r = decode_content(c, json, content);
 
 	if (r < 0)
 		return r;
-	r = try_keys(c, content, PASS_SAME_KID, &same_kid, ret);
+	r = try_keys(c, content, PASS_SAME_KID, &work, &same_kid, ret);
 	if (r == ERR_DECRYPT_FAILED)
-		r = try_keys(c, content, PASS_OTHERS, &others, ret); /* the current key stands first in the ring */
+		r = try_keys(c, content, PASS_OTHERS, &work, &others,
+			     ret); /* the current key stands first in the ring */
 	if (r == ERR_DECRYPT_FAILED && !same_kid) {
 		c->detail = (struct rpc_detail){ .name = "kid", .str = content->kid };
 		return ERR_NO_ROOM_KEY;
@@ -283,7 +293,7 @@ static bool names_has(const struct names *n, struct bytes key, struct buf *scrat
 }
 
 /* Members of the message that the payload does not set, then the payload's that it may set, then e2e: done. */
-static int put_merged(struct call *c, struct bytes message, struct bytes payload, bool msg_was_ciphertext)
+static int put_merged(struct call *c, struct bytes message, struct bytes payload)
 {
 	CLEANUP(names_fini) struct names names;
 	bool text_as_msg = text_is_msg(payload);
@@ -301,7 +311,8 @@ static int put_merged(struct call *c, struct bytes message, struct bytes payload
 		if (!is_one_of(m.key, protected_names)) {
 			if (names_has(&names, m.key, &c->w->text))
 				continue;
-			if (msg_was_ciphertext && scan_str_is(m.key, BYTES_LIT("msg")))
+			if (scan_str_is(m.key,
+					BYTES_LIT("msg"))) /* ciphertext, or what the server would like to be read */
 				m.value = BYTES_LIT("\"\"");
 		}
 		put_member(c->out, m);
@@ -347,7 +358,7 @@ int m_decrypt_message(struct call *c)
 		return ERR_MALFORMED_ENVELOPE;
 	r = open_content(c, content, &opened);
 	if (r == 0)
-		r = put_merged(c, message, opened.json, legacy);
+		r = put_merged(c, message, opened.json);
 	if (r < 0)
 		return r;
 	jw_object_end(c->out);

@@ -8,8 +8,6 @@
 #include "base/jw.h"
 #include "proto/methods.h"
 
-#define MAX_TS 256 /* bytes of a date's JSON text */
-
 /* An E2EKey string taken apart, and the kid it goes by. */
 struct parsed_key {
 	int err; /* ERR_MALFORMED_ENVELOPE: no E2EKey string */
@@ -25,10 +23,10 @@ static int parse_key(struct bytes key, struct bytes kid, struct parsed_key *ret)
 {
 	struct bytes prefix = BYTES_NONE;
 
+	if (!kid.n && key.n <= ROOMKEY_WRAPPED_LEN)
+		return ERR_INVALID_PARAMS;
 	ret->err = roomkey_split(key, &prefix, ret->wrapped);
 	ret->kid = kid.n ? kid : prefix;
-	if (ret->err == 0 && ret->kid.n == 0)
-		return ERR_INVALID_PARAMS;
 	return 0;
 }
 
@@ -113,7 +111,7 @@ static int read_ts(const json_t *ts, struct import *ret)
 {
 	if (!ts || json_is_null(ts))
 		return 0;
-	ret->ts_text = BUF_INIT(MAX_TS);
+	ret->ts_text = BUF_INIT(PARAM_MAX_TS);
 	if (json_put(ts, &ret->ts_text) < 0)
 		return buf_err(&ret->ts_text) == ERR_TOO_LARGE ? ERR_INVALID_PARAMS : ERR_NOMEM;
 	return params_parse_ts(buf_bytes(&ret->ts_text), &ret->ts);

@@ -1,5 +1,7 @@
 #include "proto/methods.h"
 
+#include "base/scan.h"
+
 /*
  * The contract in one place: every row of docs/protocol.md, sections 2 to 4, that this version has. A test holds the two
  * against each other.
@@ -225,7 +227,7 @@ const struct method methods[] = {
 	  .result = "roomId kid key algorithm state ts" },
 	{ .name = "listRoomKeys",
 	  .roles = ROLE_APP,
-	  .lane = LANE_INLINE,
+	  .lane = LANE_POOL,
 	  NEEDS(PERM_READ, p_room, room_id),
 	  PARAMS(t_room, p_room),
 	  .handle = m_list_room_keys,
@@ -326,7 +328,7 @@ const size_t n_methods = sizeof(methods) / sizeof(methods[0]);
 const struct method *methods_find(struct bytes name, enum role role)
 {
 	for (size_t i = 0; i < n_methods; i++) {
-		if ((methods[i].roles & role) && bytes_eq(name, bytes_str(methods[i].name)))
+		if ((methods[i].roles & role) && scan_str_is(name, bytes_str(methods[i].name)))
 			return &methods[i];
 	}
 	return NULL;

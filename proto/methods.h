@@ -22,6 +22,7 @@ struct call {
 	struct service *svc;
 	struct service_worker *w;
 	struct peer *peer;
+	bool may_block; /* on a worker; otherwise long work ends with ERR_NEEDS_WORKER, and all is done again there */
 	const void *params; /* the method's own struct */
 	struct ring *ring;  /* owned by the dispatcher: the room's keys, where the row names a room; may be NULL */
 	json_t *json;	    /* owned by the dispatcher: for a check() that loads a nested parameter */
@@ -49,7 +50,7 @@ struct method {
 extern const struct method methods[];
 extern const size_t n_methods;
 
-/** methods_find - the method @name as @role sees it, or NULL */
+/** methods_find - the method @name (a JSON string, with quotes) as @role sees it, or NULL */
 const struct method *methods_find(struct bytes name, enum role role);
 
 /* what handlers of several families share */

@@ -103,6 +103,8 @@ int params_parse_ts(struct bytes json, struct param_ts *ret)
 	struct bytes text;
 	int r;
 
+	if (json.n > PARAM_MAX_TS)
+		return ERR_INVALID_PARAMS;
 	switch (scan_type(json)) {
 	case SCAN_NULL:
 		*ret = (struct param_ts){ 0 };

@@ -32,6 +32,8 @@ enum param_type {
 	PARAM_MESSAGE, /* struct param_message */
 };
 
+#define PARAM_MAX_TS 256 /* bytes of a date's JSON text */
+
 struct param_ts {
 	struct bytes json; /* as it came; empty where left out */
 	int64_t ms;

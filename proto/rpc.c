@@ -56,8 +56,7 @@ int rpc_parse(struct bytes text, struct rpc_request *ret)
 				bad = true;
 		} else if (scan_str_is(m.key, BYTES_LIT("method"))) {
 			method = type == SCAN_STRING;
-			if (!method || !scan_str_raw(m.value, &q.method))
-				q.method = BYTES_NONE;
+			q.method = m.value;
 		} else if (scan_str_is(m.key, BYTES_LIT("params"))) {
 			if (type != SCAN_OBJECT && type != SCAN_ARRAY)
 				bad = true;

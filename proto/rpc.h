@@ -20,7 +20,7 @@
 struct rpc_request {
 	struct bytes id;     /* as written, to be echoed; "null" where it could not be told */
 	bool notification;   /* no id: executed, never answered */
-	struct bytes method; /* decoded; empty for a name with escapes, which no method has */
+	struct bytes method; /* with its quotes, as written */
 	struct bytes params; /* an object, or an array (which is refused later); empty where left out */
 };
 

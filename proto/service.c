@@ -13,6 +13,8 @@
 #define RETRY_AFTER_MS 1000
 #define SCRATCH_MAX    ((size_t)128 << 20) /* well above the largest frame the configuration allows */
 
+static const struct rpc_detail retry_later = { .name = "retryAfterMs", .number = RETRY_AFTER_MS, .is_number = true };
+
 int service_init(struct service *svc, struct store *store, const struct service_hooks *hooks)
 {
 	*svc = (struct service){ .store = store, .hooks = *hooks, .started_ms = clock_now_ms() };
@@ -102,11 +104,14 @@ static int run_method(struct call *c, const struct method *m, struct bytes json)
 	return r;
 }
 
-/* One request to its reply. Whatever a failing handler had written is taken back before the error is written. */
-static void run(struct service *svc, struct service_worker *w, struct peer *peer, const struct rpc_request *q, int err,
-		struct buf *out)
+/*
+ * One request to its reply. Whatever a failing handler had written is taken back before the error is written.
+ * Return: 0; ERR_NEEDS_WORKER, nothing written, when it turns out too long for a loop.
+ */
+static int run(struct service *svc, struct service_worker *w, struct peer *peer, const struct rpc_request *q, int err,
+	       bool may_block, struct buf *out)
 {
-	struct call c = { .svc = svc, .w = w, .peer = peer, .out = out };
+	struct call c = { .svc = svc, .w = w, .peer = peer, .may_block = may_block, .out = out };
 	const struct method *m = NULL;
 	size_t start = out->n;
 	int r = err;
@@ -128,12 +133,15 @@ static void run(struct service *svc, struct service_worker *w, struct peer *peer
 	if (r < 0 || q->notification)
 		buf_cut(out, start);
 	if (r == ERR_OVERLOADED || r == ERR_NOMEM)
-		c.detail = (struct rpc_detail){ .name = "retryAfterMs", .number = RETRY_AFTER_MS, .is_number = true };
-	if (r < 0 && !q->notification)
+		c.detail = retry_later;
+	if (r < 0 && r != ERR_NEEDS_WORKER && !q->notification)
 		rpc_error(out, q->id, r, &c.detail);
+	if (m && r != ERR_NEEDS_WORKER && (err_code(r) == err_code(ERR_INTERNAL) || r == ERR_STORAGE || r == ERR_NOMEM))
+		svc->hooks.failed(svc->hooks.arg, m->name, r);
 	ring_unref(c.ring);
 	json_decref(c.json);
 	worker_forget(w);
+	return r == ERR_NEEDS_WORKER ? r : 0;
 }
 
 static bool is_slow(const struct peer *peer, const struct rpc_request *q)
@@ -148,6 +156,8 @@ void service_refuse(struct buf *out, int err, size_t limit)
 {
 	struct rpc_detail detail = { .name = limit ? "limit" : NULL, .number = (int64_t)limit, .is_number = true };
 
+	if (err == ERR_OVERLOADED || err == ERR_NOMEM)
+		detail = retry_later;
 	rpc_error(out, BYTES_LIT("null"), err, &detail);
 	buf_put_byte(out, '\n');
 }
@@ -163,6 +173,7 @@ static unsigned count_elements(struct bytes array, unsigned at_most)
 	return n;
 }
 
+/* A batch may be begun again on a worker (ERR_NEEDS_WORKER), so one that authenticates goes there at once. */
 static bool batch_is_slow(const struct peer *peer, struct bytes array)
 {
 	struct scan_iter it = scan_iter(array);
@@ -170,14 +181,15 @@ static bool batch_is_slow(const struct peer *peer, struct bytes array)
 	struct bytes element;
 
 	while (scan_next_element(&it, &element)) {
-		if (rpc_parse(element, &q) == 0 && is_slow(peer, &q))
+		if (rpc_parse(element, &q) == 0 &&
+		    (is_slow(peer, &q) || scan_str_is(q.method, BYTES_LIT("authenticate"))))
 			return true;
 	}
 	return false;
 }
 
-static void run_batch(struct service *svc, struct service_worker *w, struct peer *peer, struct bytes array, int refusal,
-		      struct buf *out)
+static int run_batch(struct service *svc, struct service_worker *w, struct peer *peer, struct bytes array, int refusal,
+		     bool may_block, struct buf *out)
 {
 	struct scan_iter it = scan_iter(array);
 	size_t start = out->n, first;
@@ -189,12 +201,16 @@ static void run_batch(struct service *svc, struct service_worker *w, struct peer
 	while (scan_next_element(&it, &element)) {
 		int err = rpc_parse(element, &q);
 
-		run(svc, w, peer, &q, err < 0 ? err : refusal, out); /* jw puts the comma */
+		if (run(svc, w, peer, &q, err < 0 ? err : refusal, may_block, out) < 0) { /* jw puts the comma */
+			buf_cut(out, start);
+			return ERR_NEEDS_WORKER;
+		}
 	}
 	if (out->n == first)
 		buf_cut(out, start); /* nothing but notifications */
 	else
 		buf_put_byte(out, ']');
+	return 0;
 }
 
 static enum served serve_checked(struct service *svc, struct service_worker *w, struct peer *peer, struct bytes frame,
@@ -213,14 +229,12 @@ static enum served serve_checked(struct service *svc, struct service_worker *w, 
 		*ret_requests = n;
 		if (fast && batch_is_slow(peer, frame))
 			return SERVED_BY_POOL;
-		run_batch(svc, w, peer, frame, refusal, out);
-		return SERVED;
+		return run_batch(svc, w, peer, frame, refusal, !fast, out) < 0 ? SERVED_BY_POOL : SERVED;
 	}
 	r = rpc_parse(frame, &q);
 	if (fast && r == 0 && is_slow(peer, &q))
 		return SERVED_BY_POOL;
-	run(svc, w, peer, &q, r < 0 ? r : refusal, out);
-	return SERVED;
+	return run(svc, w, peer, &q, r < 0 ? r : refusal, !fast, out) < 0 ? SERVED_BY_POOL : SERVED;
 }
 
 enum served service_handle(struct service *svc, struct service_worker *w, struct peer *peer, struct bytes frame,
@@ -240,7 +254,7 @@ enum served service_handle(struct service *svc, struct service_worker *w, struct
 		return SERVED_BY_POOL;
 	r = scan_check(frame, SCAN_FRAME, RPC_MAX_DEPTH);
 	if (r < 0)
-		rpc_error(out, BYTES_LIT("null"), r, NULL);
+		rpc_error(out, BYTES_LIT("null"), r, r == ERR_NOMEM ? &retry_later : NULL);
 	else if (serve_checked(svc, w, peer, scan_trim(frame), fast, refusal, out, ret_requests) == SERVED_BY_POOL)
 		return SERVED_BY_POOL;
 	if (out->n > start)

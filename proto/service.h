@@ -38,6 +38,8 @@ struct service_hooks {
 	void *arg;
 	void (*sessions_changed)(void *arg);		       /* some sessions have become stale; any thread */
 	void (*status)(void *arg, struct service_status *ret); /* any thread */
+	/* @method was answered with STORAGE_ERROR, INTERNAL or for want of memory: for the log; any thread */
+	void (*failed)(void *arg, const char *method, int err);
 };
 
 struct service {

@@ -41,8 +41,16 @@ step() {
 	return 0
 }
 
-VALGRIND="valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible --fair-sched=yes"
-VALGRIND="$VALGRIND --suppressions=tests/valgrind.supp"
+VALGRIND="env LD_BIND_NOW=1 LD_PRELOAD=$PWD/build/valgrind/keypool.so E2EED_KEYPOOL=$PWD/build/valgrind/keypool.pem"
+VALGRIND="$VALGRIND valgrind -q --error-exitcode=99 --leak-check=full --show-leak-kinds=definite,possible --fair-sched=yes"
+
+# tests/valgrind/keypool.c says why
+make_keypool() {
+	gcc -shared -fPIC -O1 -g -Wall -Wextra -Werror -D_GNU_SOURCE -o build/valgrind/keypool.so tests/valgrind/keypool.c -lcrypto
+	for _ in $(seq 24); do
+		openssl genrsa 2048 2>/dev/null
+	done >build/valgrind/keypool.pem
+}
 
 unit() {
 	flavour=$1
@@ -50,9 +58,10 @@ unit() {
 	status=0
 	wrap=
 	if [ "$flavour" = valgrind ]; then
+		make_keypool
 		wrap=$VALGRIND
 	fi
-	prove --exec "$wrap" build/"$flavour"/unit/test_* >"$log" 2>&1 || status=$?
+	prove --jobs "$(nproc)" --exec "$wrap" build/"$flavour"/unit/test_* >"$log" 2>&1 || status=$?
 	n=$(sed -n 's/^Files=[0-9]*, Tests=\([0-9]*\),.*/\1/p' "$log")
 	bad=$(sed -n 's/.*Failed [a-z ]*\([0-9]*\)\/[0-9]* subtests.*/\1/p' "$log" | awk '{ s += $1 } END { print s + 0 }')
 	if [ "$status" -ne 0 ]; then
@@ -77,7 +86,7 @@ e2e() {
 		;;
 	esac
 	E2EED_BIN=$bin/e2eed E2EECTL_BIN=$bin/e2eectl E2EED_WRAP=$wrap E2EED_CASES=${E2EED_CASES:-$cases} \
-		node --test --test-reporter=tap tests/e2e/ >"$log" 2>&1 || status=$?
+		node --test --test-concurrency="$(nproc)" --test-reporter=tap tests/e2e/ >"$log" 2>&1 || status=$?
 	n=$(sed -n 's/^# pass \([0-9]*\)$/\1/p' "$log")
 	bad=$(sed -n 's/^# fail \([0-9]*\)$/\1/p' "$log")
 	if [ "$status" -ne 0 ]; then

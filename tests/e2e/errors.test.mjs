@@ -272,6 +272,7 @@ describe('errors of a daemon in trouble', { timeout: 900_000 }, () => {
 					assert.deepEqual(await refused(client.call(method, params), 'STORAGE_ERROR').catch((e) => assert.fail(`${method}: ${e.message}`)),
 						{ reason: 'STORAGE_ERROR' });
 					assert.equal(await picture(app.client, admin), before, method);
+					await daemon.logged(new RegExp(`${method} failed: the keystore .* cannot be written: File too large`));
 				}
 				const { imported, failed } = await app.client.call('importRoomKeys', { roomId: 'room', keys: [key] })
 					.catch((error) => ({ imported: [], failed: [{ kid: key.e2eKeyId, reason: error.reason }] }));

@@ -244,10 +244,19 @@ describe('signals', { timeout: 300_000 }, () => {
 		});
 	}
 
-	test('again and again, they change nothing', async () => {
-		const daemon = await startDaemon();
-		for (let i = 0; i < 20; i++) daemon.signal(i % 2 ? 'SIGINT' : 'SIGTERM');
-		await daemon.stop();
+	test('again and again until it has ended, they change nothing', async () => {
+		for (let round = 0; round < 10; round++) {
+			const daemon = await startDaemon();
+			let over = false;
+			daemon.exited().then(() => (over = true));
+			for (let i = 0; !over; i++) {
+				daemon.signal(i % 2 ? 'SIGINT' : 'SIGTERM');
+				await new Promise(setImmediate);
+			}
+			const { code, signal, stderr } = await daemon.exited();
+			await daemon.stop();
+			assert.deepEqual([code, signal], [0, null], stderr);
+		}
 	});
 
 	test('SIGHUP takes what may change from a good configuration', () => withDaemon({}, async (daemon) => {

@@ -47,6 +47,28 @@ describe('messages', () => {
 		assert.deepEqual(await read(room, old.kid), { kid: room.kid, algorithm, keyState: 'fallback' });
 	});
 
+	test('decrypt: the right one is found among hundreds of keys, alone and in a batch', async () => {
+		const room = await app.roomWithKey();
+		const keys = await Promise.all(Array.from({ length: 300 }, () => rc.makeRoomKey()));
+		const history = await Promise.all(keys.map(async (key) => ({ e2eKeyId: key.kid, E2EKey: await app.wrap(key) })));
+		assert.equal((await app.call('importRoomKeys', { roomId: room.roomId, keys: history })).imported.length, 300);
+		const text = `{"msg":"${'x'.repeat(20000)}"}`;
+		const contents = await Promise.all([0, 150, 299].map((i) => rc.encryptV2(keys[i].jwkText, 'unknown', text)));
+		for (const content of contents) {
+			const { keyState, payload } = await decrypt(room.roomId, content);
+			assert.deepEqual([keyState, payload], ['fallback', JSON.parse(text)]);
+		}
+		const answers = await app.client.batch([
+			{ method: 'ping' },
+			...contents.map((content) => ({ method: 'decrypt', params: { roomId: room.roomId, content } })),
+			{ method: 'getIdentity' },
+		]);
+		assert.equal(answers.length, 5);
+		assert.deepEqual(answers.map((answer) => answer.result?.payload?.msg.length), [undefined, 20000, 20000, 20000, undefined]);
+		const stranger = await rc.makeRoomKey();
+		await refused(decrypt(room.roomId, await rc.encryptV2(stranger.jwkText, 'unknown', text)), 'NO_ROOM_KEY', { kid: 'unknown' });
+	});
+
 	test('decrypt: a room that has only history reads with it', async () => {
 		const roomId = await app.newRoom();
 		const key = await rc.makeRoomKey('A128CBC');

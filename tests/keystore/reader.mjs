@@ -214,7 +214,7 @@ function readRecords(file, header, secrets) {
     if (head.length < 20) break;
     const where = `record ${records.length + 1} at offset ${at}`;
     if (!blake2b(16, frameKey, Buffer.concat([place, head.subarray(0, 4)])).equals(head.subarray(4))) {
-      if (zeros < at + 20) break;
+      if (zeros < at + 20 && file.length - at <= 60 + 16 * 1024 * 1024) break;
       throw new Error(`${where} is damaged: its head does not authenticate`);
     }
     const length = head.readUInt32LE();
@@ -225,7 +225,7 @@ function readRecords(file, header, secrets) {
     try {
       plain = open(recordKey, file.subarray(at + 20, at + 44), sealed, Buffer.concat([place, chain]));
     } catch {
-      if ((sector < file.length && sector < end) || (end === file.length && zeros <= end - 16)) break;
+      if (end === file.length && (sector < end || zeros <= end - 16)) break;
       throw new Error(`${where} is damaged: it does not authenticate`);
     }
     records.push({ seq: records.length + 1, offset: at, ...parseRecord(plain, secrets) });

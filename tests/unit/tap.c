@@ -2,6 +2,9 @@
 
 #include <sodium.h>
 #include <stdlib.h>
+#ifdef E2EED_VALGRIND
+#include <valgrind/valgrind.h>
+#endif
 
 #include "base/arena.h"
 #include "base/json.h"
@@ -18,6 +21,13 @@ void test_start(void)
 		exit(1);
 	}
 	json_setup();
+}
+
+void test_in_child(void)
+{
+#ifdef E2EED_VALGRIND
+	VALGRIND_CLO_CHANGE("--leak-check=no");
+#endif
 }
 
 void test_ok(bool ok, const char *file, int line, const char *what)

@@ -16,6 +16,9 @@
 void test_start(void);		/* arena, libsodium, OpenSSL, jansson */
 int test_end(void) WARN_UNUSED; /* prints the plan; exit status for main */
 
+/* In a forked child that ends by _exit(): what it inherits and leaves behind is no leak to valgrind. */
+void test_in_child(void);
+
 void test_ok(bool ok, const char *file, int line, const char *what);
 void test_int(long long got, long long want, const char *file, int line, const char *what);
 void test_bytes(struct bytes got, struct bytes want, const char *file, int line, const char *what);

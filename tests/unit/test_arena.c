@@ -48,6 +48,7 @@ static int in_child(int (*body)(void), char *said, size_t size)
 	if (pid == 0) {
 		const struct rlimit none = { 0, 0 };
 
+		test_in_child();
 		(void)setrlimit(RLIMIT_CORE, &none);
 		(void)signal(SIGSEGV, SIG_DFL); /* not the sanitizers' handlers */
 		(void)signal(SIGBUS, SIG_DFL);
@@ -426,6 +427,7 @@ static void test_fork(void)
 	(void)fflush(stdout);
 	pid = fork();
 	if (pid == 0) {
+		test_in_child();
 		(void)signal(SIGSEGV, SIG_DFL); /* not the sanitizers' handlers */
 		(void)signal(SIGBUS, SIG_DFL);
 		for (size_t i = 0; i < 32; i++)

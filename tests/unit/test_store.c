@@ -340,10 +340,11 @@ static void test_room_keys(void)
 		  .order_ms = 2000,
 		  .key = room_keys[0] },
 		{ .kid = BYTES_LIT("same"),
+		  .ts = BYTES_LIT("{\"$date\":3000}"),
 		  .order_ms = 3000,
 		  .key = room_keys[1] }, /* interop.md 1: kids are not unique */
 		{ .kid = BYTES_LIT("same"), .order_ms = 9000, .key = room_keys[0] }, /* known from above */
-		{ .kid = BYTES_LIT("other"), .order_ms = 1000, .key = room_keys[0] },
+		{ .kid = BYTES_LIT("other"), .ts = BYTES_LIT("{\"$date\":0}"), .order_ms = 0, .key = room_keys[0] },
 	};
 	struct room_key_in late = { .kid = BYTES_LIT("late"), .key = room_keys[2] };
 	struct ring *ring = NULL, *old;

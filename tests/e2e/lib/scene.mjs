@@ -70,16 +70,11 @@ class App {
 		return { roomId, ...key };
 	}
 
-	// Adopts a key pair as a Rocket.Chat client left it; @pair may hold sealPrivateKey's options, too. A pair that the app has
-	// had before is refused, but only once its envelope has been opened and its public key compared: then gives null.
+	// Adopts a key pair as a Rocket.Chat client left it; @pair may hold sealPrivateKey's options, too.
 	async adopt({ privateText, publicText = rc.publicOf(privateText), passphrase = 'correct horse', userId = 'bot', ...how }) {
 		const sealed = await rc.sealPrivateKey(privateText, { passphrase, userId, ...how });
 		const params = { appId: this.appId, userId, public_key: publicText, private_key: sealed, passphrase };
-		const answer = await this.scene.admin.call('importIdentity', params).catch((error) => {
-			if (error.reason !== 'ALREADY_EXISTS') throw error;
-			return { keyId: null };
-		});
-		if (!answer.keyId) return null;
+		const answer = await this.scene.admin.call('importIdentity', params);
 		const { publicKey } = await this.call('getIdentity');
 		Object.assign(this, { keyId: answer.keyId, publicKey, privateText });
 		return answer.keyId;
