@@ -109,7 +109,7 @@ unit-programs: $(UNIT)
 DEPS_BUILD := gcc libc6-dev make pkg-config libuv1-dev libjansson-dev libssl-dev libsodium-dev libinih-dev libsystemd-dev
 DEPS_DEMO := nodejs
 DEPS_TEST := clang clang-tidy clang-format cppcheck valgrind perl openssl nodejs libclang-rt-14-dev systemd shellcheck mandoc \
-	util-linux
+	util-linux socat
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # Installs what is missing, and only then asks apt for anything.
