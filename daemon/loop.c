@@ -99,7 +99,7 @@ static void resume_resting(uv_idle_t *handle)
 	struct conn *next, *conn = loop->resting;
 
 	(void)uv_idle_stop(handle); /* always succeeds */
-	loop->resting = NULL; /* whoever spends this turn too waits for the next */
+	loop->resting = NULL;	    /* whoever spends this turn too waits for the next */
 	for (; conn; conn = next) {
 		next = conn->next_resting;
 		conn_resume(conn);
