@@ -23,7 +23,7 @@ static int parse_key(struct bytes key, struct bytes kid, struct parsed_key *ret)
 {
 	struct bytes prefix = BYTES_NONE;
 
-	if (!kid.n && key.n <= ROOMKEY_WRAPPED_LEN)
+	if (!kid.n && key.n == ROOMKEY_WRAPPED_LEN)
 		return ERR_INVALID_PARAMS;
 	ret->err = roomkey_split(key, &prefix, ret->wrapped);
 	ret->kid = kid.n ? kid : prefix;
