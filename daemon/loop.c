@@ -98,13 +98,14 @@ static void resume_resting(uv_idle_t *handle)
 	struct loop *loop = handle->data;
 	struct conn *next, *conn = loop->resting;
 
-	(void)uv_idle_stop(handle); /* always succeeds */
-	loop->resting = NULL;	    /* whoever spends this turn too waits for the next */
+	loop->resting = NULL; /* whoever spends this turn too waits for the next */
 	for (; conn; conn = next) {
 		next = conn->next_resting;
 		conn_resume(conn);
 	}
-	flush_dirty(loop); /* polling may block next */
+	flush_dirty(loop);
+	if (!loop->resting)
+		(void)uv_idle_stop(handle); /* always succeeds; polling may block from now on */
 }
 
 static void after_poll(uv_check_t *handle)

@@ -43,6 +43,14 @@ describe('pressure', { timeout: 900_000 }, () => {
 		await usable(admin);
 	}));
 
+	for (const who of ['an admin', 'a stranger'])
+		test(`${who} who reads gets every one of many long answers`, withDaemon({}, async (daemon, admin) => {
+			const client = who === 'an admin' ? admin : await daemon.stranger();
+			client.send(`[${Array(256).fill(1).join(',')}]\n`.repeat(500));
+			for (let i = 0; i < 500; i++) assert.equal((await client.nextFrame()).length, 256);
+			await usable(client);
+		}));
+
 	for (const kind of ['Unix', 'TCP'])
 		test(`an end over ${kind} takes no answer back that was due`, async () => {
 			const daemon = await startDaemon({ config: { listen: { tcp: '127.0.0.1:0' }, limits: { max_in_flight: 1 } } });
