@@ -226,12 +226,16 @@ static void run_loops(struct daemon *d)
 static int serve(struct daemon *d)
 {
 	CLEANUP(buf_fini) struct buf why = BUF_INIT(4096);
+	struct service_status status = { 0 };
 	int r = server_open(&d->server, d, &why);
 
 	if (r < 0) {
 		log_lines(log_error, &why);
 		return r == ERR_CONFIG ? EX_CONFIG : EXIT_FAILURE;
 	}
+	harden_status(&status);
+	for (size_t i = 0; i < status.n_problems; i++)
+		log_warning("%s", status.problems[i]);
 	if (watch_signals(d) < 0 || server_start(&d->server) < 0) {
 		log_error("cannot watch signals or sockets");
 		server_close(&d->server);

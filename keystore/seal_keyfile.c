@@ -1,6 +1,7 @@
 /*
  * seal_keyfile - the key-encryption key is 32 random bytes in a file, as 64 hex digits
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -32,7 +33,12 @@ static int make_file(const char *path, struct buf *why)
 	if (r == ERR_ALREADY_EXISTS) /* somebody was faster: theirs is used, if it is a good one */
 		return 0;
 	if (r < 0 && r != ERR_NOMEM) {
-		buf_printf(why, "cannot make key file %s: %m", path);
+		buf_printf(why,
+			   errno == ENOENT
+				   ? "cannot make key file %s: its folder does not exist; make it (mode 0700, owned by "
+				     "the user that e2eed runs as), or set another path"
+				   : "cannot make key file %s: %m",
+			   path);
 		return ERR_SEAL;
 	}
 	return r;

@@ -124,6 +124,15 @@ describe('pressure', { timeout: 900_000 }, () => {
 		}
 	});
 
+	test('what succeeds, and what a client did wrong, is no error of ours in the log', withDaemon({}, async (daemon, admin) => {
+		const app = await newApp(daemon, admin);
+		const { content } = await app.client.call('encrypt', { roomId: app.roomId, payload: { msg: 'x' } });
+		await app.client.call('decrypt', { roomId: app.roomId, content });
+		await refused(app.client.call('decrypt', { roomId: 'elsewhere', content }), 'ROOM_NOT_AUTHORIZED');
+		await refused(admin.call('getApp', { appId: 'nobody' }), 'NOT_FOUND');
+		assert.doesNotMatch(daemon.stderr(), /error:|warning:/);
+	}));
+
 	test('a method\'s name may be written with escapes', withDaemon({}, async (daemon, admin) => {
 		admin.send('{"jsonrpc":"2.0","id":7,"method":"\\u0070in\\u0067"}\n');
 		assert.ok((await admin.nextFrame()).result.time);
