@@ -136,7 +136,8 @@ static int run(struct service *svc, struct service_worker *w, struct peer *peer,
 		c.detail = retry_later;
 	if (r < 0 && r != ERR_NEEDS_WORKER && !q->notification)
 		rpc_error(out, q->id, r, &c.detail);
-	if (m && r < 0 && r != ERR_NEEDS_WORKER && (err_code(r) == err_code(ERR_INTERNAL) || r == ERR_STORAGE || r == ERR_NOMEM))
+	if (m && r < 0 && r != ERR_NEEDS_WORKER &&
+	    (err_code(r) == err_code(ERR_INTERNAL) || r == ERR_STORAGE || r == ERR_NOMEM))
 		svc->hooks.failed(svc->hooks.arg, m->name, r);
 	ring_unref(c.ring);
 	json_decref(c.json);
