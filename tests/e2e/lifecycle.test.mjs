@@ -232,7 +232,7 @@ describe('signals', { timeout: 300_000 }, () => {
 				const app = await newApp(daemon, admin);
 				await daemon.stranger(); // one who says nothing must not hold it up
 				(await daemon.stranger()).send('{"half":');
-				const slow = Array.from({ length: 6 }, () => app.client.call('getKeyPublication', { userId: 'u' }));
+				const slow = Array.from({ length: Math.max(2, cases(6)) }, () => app.client.call('getKeyPublication', { userId: 'u' }));
 				await usable(app.client);
 				const [exit, ...answers] = await Promise.all([daemon.terminate(signal), ...slow]);
 				assert.equal(exit.code, 0);

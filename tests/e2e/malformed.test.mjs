@@ -223,7 +223,7 @@ describe('malformed', { timeout: 3_600_000 }, () => {
 			});
 			t.diagnostic(`answers: ${[...tally].sort(([, a], [, b]) => b - a).map(([what, n]) => `${what} ${n}`).join(', ')}`);
 			for (const what of ['result', 'PARSE_ERROR', 'INVALID_REQUEST', role === 'stranger' ? 'UNAUTHENTICATED' : 'INVALID_PARAMS'])
-				assert.ok(tally.get(what) > 0, what);
+				if (cases(100_000 * share) >= 1000) assert.ok(tally.get(what) > 0, what); // a few dozen frames need not meet each
 			assert.equal((await quiet.client.call('decrypt', fixed)).payload.msg, 'still here');
 		});
 	}
