@@ -215,32 +215,46 @@ static int write_temporary(char *path, struct bytes content)
 	return r;
 }
 
-/*
- * A file that has no name until it is complete, so that a crash leaves none behind: it may be a key.
- * Return: as fsio_create(); ERR_NOT_FOUND where the file system has no such files.
- */
-static int create_nameless(const char *path, struct bytes content)
+int fsio_open_unnamed(const char *path, int *ret_fd)
 {
 	CLEANUP(fd_closep) int fd = -1;
-	char folder[PATH_MAX], self[64];
+	char folder[PATH_MAX];
 	int r = parent_of(path, folder);
 
 	if (r < 0)
 		return r;
-	fd = open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	fd = open(folder, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return errno == EOPNOTSUPP || errno == EISDIR ? ERR_NOT_FOUND : ERR_IO;
-	r = fsio_pwrite_full(fd, content, 0);
-	if (r < 0)
-		return r;
-	if (fchmod(fd, 0600) < 0 || fsync(fd) < 0) /* 0600 whatever the umask */
+	if (fchmod(fd, 0600) < 0) /* whatever the umask */
 		return ERR_IO;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+int fsio_link_unnamed(int fd, const char *path)
+{
+	char self[64];
+
 	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", fd); /* fits */
 	if (linkat(AT_FDCWD, self, AT_FDCWD, path, AT_SYMLINK_FOLLOW) == 0)
 		return 0;
 	if (errno == EEXIST)
 		return ERR_ALREADY_EXISTS;
-	return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO; /* no /proc */
+	return errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
+}
+
+/* Nothing of it has a name until it is complete: it may be a key. Return: as fsio_create(), and ERR_NOT_FOUND as above. */
+static int create_nameless(const char *path, struct bytes content)
+{
+	CLEANUP(fd_closep) int fd = -1;
+	int r = fsio_open_unnamed(path, &fd);
+
+	if (r == 0)
+		r = fsio_pwrite_full(fd, content, 0);
+	if (r == 0 && fsync(fd) < 0)
+		r = ERR_IO;
+	return r < 0 ? r : fsio_link_unnamed(fd, path);
 }
 
 static int create_renamed(const char *path, struct bytes content)

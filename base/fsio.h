@@ -40,6 +40,17 @@ int fsio_read_secret(const char *path, size_t max, struct secret **ret) WARN_UNU
  */
 int fsio_create(const char *path, struct bytes content) WARN_UNUSED;
 
+/**
+ * fsio_open_unnamed - a new file in the folder of @path that has no name until fsio_link_unnamed() gives it @path
+ *
+ * So a crash leaves nothing behind. Return: 0 and a descriptor for reading and writing, mode 0600; ERR_NOT_FOUND where the file
+ * system has no such files; ERR_IO.
+ */
+int fsio_open_unnamed(const char *path, int *ret_fd) WARN_UNUSED;
+
+/** fsio_link_unnamed - Return: 0; ERR_ALREADY_EXISTS; ERR_NOT_FOUND where there is no /proc; ERR_IO. The folder is not synced. */
+int fsio_link_unnamed(int fd, const char *path) WARN_UNUSED;
+
 /** fsio_pwrite_full - write all of it at @offset, over short writes and EINTR. Return: 0, ERR_IO. */
 int fsio_pwrite_full(int fd, struct bytes content, size_t offset) WARN_UNUSED;
 

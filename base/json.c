@@ -2,41 +2,53 @@
  * json.c - jansson with an allocator that wipes
  *
  * jansson frees through us, strings and its parsing buffers alike, so a size kept in front of each block is all that
- * wiping needs.
+ * wiping needs. What json_load_secret() allocates comes from the arena instead, lexer included; each block says where
+ * it is from.
  */
 #include "base/json.h"
 
 #include <sodium.h>
 #include <stdlib.h>
 
-#define HEAD_BYTES ((size_t)16) /* holds the block's size and keeps what follows aligned */
+#include "base/arena.h"
+
+struct head {
+	size_t n; /* of the block, without this */
+	bool in_arena;
+};
+_Static_assert(sizeof(struct head) == 16, "what follows is aligned");
 
 /* jansson's error struct would tell, but it also quotes the text it stumbled over, which may be a key. */
 static _Thread_local bool out_of_memory;
+static _Thread_local bool in_arena; /* what is allocated now */
 
 static void *wiping_malloc(size_t n)
 {
-	uint8_t *p = n <= SIZE_MAX - HEAD_BYTES ? malloc(HEAD_BYTES + n) : NULL;
+	struct head *h = NULL;
 
-	if (!p) {
+	if (n <= SIZE_MAX - sizeof(*h))
+		h = in_arena ? arena_alloc(sizeof(*h) + n) : malloc(sizeof(*h) + n);
+	if (!h) {
 		out_of_memory = true;
 		return NULL;
 	}
-	memcpy(p, &n, sizeof(n));
-	return p + HEAD_BYTES;
+	*h = (struct head){ .n = n, .in_arena = in_arena };
+	return h + 1;
 }
 
 static void wiping_free(void *p)
 {
-	uint8_t *block;
-	size_t n;
+	struct head *h = p;
 
-	if (!p)
+	if (!h)
 		return;
-	block = (uint8_t *)p - HEAD_BYTES;
-	memcpy(&n, block, sizeof(n));
-	sodium_memzero(block, HEAD_BYTES + n);
-	free(block);
+	h--;
+	if (h->in_arena) {
+		arena_free(h); /* wipes */
+	} else {
+		sodium_memzero(h, sizeof(*h) + h->n);
+		free(h);
+	}
 }
 
 void json_setup(void)
@@ -60,6 +72,16 @@ int json_load(struct bytes text, json_t **ret)
 		return out_of_memory ? ERR_NOMEM : ERR_PARSE;
 	*ret = json;
 	return 0;
+}
+
+int json_load_secret(struct bytes text, json_t **ret)
+{
+	int r;
+
+	in_arena = true;
+	r = json_load(text, ret);
+	in_arena = false;
+	return r;
 }
 
 bool json_member_str(const json_t *object, const char *name, struct bytes *ret)

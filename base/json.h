@@ -29,6 +29,14 @@ void json_setup(void);
  */
 int json_load(struct bytes text, json_t **ret) WARN_UNUSED;
 
+/**
+ * json_load_secret - as json_load(), for a text that holds a key: all of the tree lies in the arena
+ *
+ * Checking a private key takes long enough for the tree to be swapped out meanwhile. Not for texts of any size: the arena is
+ * scarce where memory to lock is. Return: as json_load().
+ */
+int json_load_secret(struct bytes text, json_t **ret) WARN_UNUSED;
+
 /** json_member_str - the string member @name of an object as a view into it. Return: false when absent or no string */
 bool json_member_str(const json_t *object, const char *name, struct bytes *ret);
 

@@ -45,6 +45,13 @@ bool secret_equal(const struct secret *a, const struct secret *b);
  */
 void secret_wipe_stack(void);
 
+/**
+ * secret_wipe_registers - clear the vector registers, through which memcpy() and ciphers move what they work on
+ *
+ * A thread that waits afterwards keeps them, and a core file shows them. x86-64 and aarch64; nothing elsewhere.
+ */
+void secret_wipe_registers(void);
+
 /** secret_live - how many slots exist, for leak checks */
 size_t secret_live(void);
 

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/json.h"
 #include "tests/unit/tap.h"
 
@@ -117,6 +118,32 @@ static void test_heap(void)
 	CHECK(release != free);
 }
 
+static size_t arena_used(void)
+{
+	struct arena_status status;
+
+	arena_get_status(&status);
+	return status.used_bytes;
+}
+
+static void test_secret(void)
+{
+	const struct bytes text = BYTES_LIT("{\"d\":\"0123456789abcdef0123456789abcdef\",\"ops\":[\"a\"]}");
+	size_t before = arena_used(), loaded;
+	json_t *json = NULL, *plain = NULL;
+
+	CHECK_INT(json_load_secret(text, &json), 0);
+	loaded = arena_used();
+	CHECK(loaded > before);
+	CHECK_INT(json_load(text, &plain), 0); /* is back in the ordinary heap */
+	CHECK_INT(arena_used(), loaded);
+	json_decref(plain);
+	json_decref(json);
+	CHECK_INT(arena_used(), before);
+	CHECK_INT(json_load_secret(BYTES_LIT("{\"d\":\"0123"), &json), ERR_PARSE);
+	CHECK_INT(arena_used(), before);
+}
+
 int main(void)
 {
 	test_start();
@@ -125,5 +152,6 @@ int main(void)
 	test_members();
 	test_put();
 	test_heap();
+	test_secret();
 	return test_end();
 }

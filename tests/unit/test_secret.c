@@ -83,9 +83,24 @@ static void test_in_arena(void)
 	CHECK_INT(after.live_blocks, before.live_blocks);
 }
 
+#if defined(__x86_64__)
+static void test_registers(void)
+{
+	uint64_t low[2] = { 0 }, high[2] = { 0 };
+
+	__asm__ volatile("pcmpeqd %%xmm7, %%xmm7\n\tpcmpeqd %%xmm15, %%xmm15" : : : "xmm7", "xmm15");
+	secret_wipe_registers();
+	__asm__ volatile("movdqu %%xmm7, %0\n\tmovdqu %%xmm15, %1" : "=m"(low), "=m"(high));
+	CHECK(!(low[0] | low[1] | high[0] | high[1]));
+}
+#endif
+
 int main(void)
 {
 	test_start();
+#if defined(__x86_64__)
+	test_registers();
+#endif
 	test_new();
 	test_too_large();
 	test_equal();
