@@ -21,7 +21,7 @@
 #define CONF_MAX_ADMIN_UIDS 64
 
 enum conf_mlock { CONF_MLOCK_AUTO, CONF_MLOCK_REQUIRE, CONF_MLOCK_OFF };
-enum conf_seal { CONF_SEAL_KEYFILE }; /* the other kinds come with the keystore's next form */
+enum conf_seal { CONF_SEAL_KEYFILE, CONF_SEAL_PASSPHRASE, CONF_SEAL_CREDENTIAL, CONF_SEAL_COMMAND, CONF_SEAL_PKCS11 };
 
 struct conf {
 	/* [listen]: a path, or "@name" for the abstract namespace; "" switches a listener off */
@@ -35,6 +35,16 @@ struct conf {
 	enum conf_seal seal;
 	char key_file[CONF_MAX_PATH];
 	bool create;
+	char passphrase_file[CONF_MAX_PATH]; /* this and what follows: "" is none */
+	char passphrase_credential[256];
+	unsigned passphrase_memory_kib;		       /* 8192 to 4194304 */
+	unsigned passphrase_passes;		       /* 1 to 64 */
+	char credential[256];			       /* never "" */
+	char command_wrap[1024], command_unwrap[1024]; /* set where seal is command */
+	unsigned command_timeout_ms;		       /* 100 to 600,000 */
+	char pkcs11_uri[1024];			       /* set where seal is pkcs11 */
+	char pkcs11_pin_file[CONF_MAX_PATH];
+	char anchor[CONF_MAX_PATH];
 
 	/* [workers] */
 	unsigned loops;	  /* 1 to 64 */

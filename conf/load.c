@@ -230,7 +230,8 @@ static int take_key(void *user, const char *section, const char *name, const cha
 }
 
 /* What no row can see alone. Named by the later line of the two. */
-static void check_pair(struct loader *l, const char *section, const char *a, const char *b, const char *text)
+static void check_pair(struct loader *l, const char *section, const char *a, const char *section_b, const char *b,
+		       const char *text)
 {
 	const struct conf_key *keys, *key_a, *key_b;
 	unsigned line_a, line_b;
@@ -240,7 +241,7 @@ static void check_pair(struct loader *l, const char *section, const char *a, con
 
 	keys = conf_schema(&n);
 	key_a = conf_key_find(section, a, &known);
-	key_b = conf_key_find(section, b, &known);
+	key_b = conf_key_find(section_b, b, &known);
 	assert(key_a && key_b);
 	value = (const char *)&l->conf + key_a->offset;
 	if (!*value || strcmp(value, (const char *)&l->conf + key_b->offset) != 0)
@@ -249,6 +250,49 @@ static void check_pair(struct loader *l, const char *section, const char *a, con
 	line_b = l->set_in[key_b - keys];
 	l->line = line_a > line_b ? line_a : line_b;
 	problem(l, text);
+}
+
+/* Opening the trail cuts off a last line that is torn, which a secret without a line feed looks like. */
+static void check_trail(struct loader *l)
+{
+	static const char *const others[] = { "path", "key_file", "anchor", "passphrase_file", "pkcs11_pin_file" };
+
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		check_pair(l, "log", "audit", "keystore", others[i],
+			   "audit and a file of [keystore] are the same; expected a file for each");
+}
+
+/* The line that set @name of [keystore] is the one that the next problem names; 0 where none did. */
+static void at_key(struct loader *l, const char *name)
+{
+	const struct conf_key *keys, *key;
+	bool known;
+	size_t n;
+
+	keys = conf_schema(&n);
+	key = conf_key_find("keystore", name, &known);
+	assert(key);
+	l->line = l->set_in[key - keys];
+}
+
+/* What the chosen seal needs besides. */
+static void check_seal(struct loader *l)
+{
+	const struct conf *c = &l->conf;
+
+	if (c->passphrase_file[0] && c->passphrase_credential[0]) {
+		at_key(l, "passphrase_credential");
+		problem(l, "passphrase_file and passphrase_credential are both set; expected one of them, or none");
+	}
+	at_key(l, "seal");
+	if (c->seal == CONF_SEAL_COMMAND && !c->command_wrap[0])
+		problem(l,
+			"seal = command needs command_wrap, which is missing; expected the command that wraps a key");
+	if (c->seal == CONF_SEAL_COMMAND && !c->command_unwrap[0])
+		problem(l,
+			"seal = command needs command_unwrap, which is missing; expected the command that unwraps the key");
+	if (c->seal == CONF_SEAL_PKCS11 && !c->pkcs11_uri[0])
+		problem(l, "seal = pkcs11 needs pkcs11_uri, which is missing; expected the URI of the wrapping key");
 }
 
 void conf_defaults(struct conf *ret)
@@ -307,10 +351,16 @@ int conf_load(const char *path, struct conf *ret, struct buf *why)
 		problem(&l, "not understood; expected [name], key = value or a comment");
 	}
 	if (l.problems == 0) {
-		check_pair(&l, "listen", "app_socket", "admin_socket",
+		check_pair(&l, "listen", "app_socket", "listen", "admin_socket",
 			   "app_socket and admin_socket are the same; expected a socket for each");
-		check_pair(&l, "keystore", "path", "key_file",
+		check_pair(&l, "keystore", "path", "keystore", "key_file",
 			   "path and key_file are the same; expected a file for each");
+		check_pair(&l, "keystore", "path", "keystore", "anchor",
+			   "path and anchor are the same; expected a file for each");
+		check_pair(&l, "keystore", "key_file", "keystore", "anchor",
+			   "key_file and anchor are the same; expected a file for each");
+		check_trail(&l);
+		check_seal(&l);
 	}
 	if (l.problems)
 		return ERR_CONFIG;

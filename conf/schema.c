@@ -8,13 +8,14 @@
 #include <string.h>
 #include <strings.h>
 
-static const char *const seal_names[] = { "keyfile", NULL };
-static const char *const seal_later[] = { "passphrase", "credential", "command", "pkcs11", NULL };
+static const char *const seal_names[] = { "keyfile", "passphrase", "credential", "command", "pkcs11", NULL };
 static const char *const mlock_names[] = { "auto", "require", "off", NULL };
 static const char *const level_names[] = { "error", "warning", "info", "debug", NULL };
 
 /* The tables above are indexed by these. */
-_Static_assert(CONF_SEAL_KEYFILE == 0, "order of seal_names");
+_Static_assert(CONF_SEAL_KEYFILE == 0 && CONF_SEAL_PASSPHRASE == 1 && CONF_SEAL_CREDENTIAL == 2 &&
+		       CONF_SEAL_COMMAND == 3 && CONF_SEAL_PKCS11 == 4,
+	       "order of seal_names");
 _Static_assert(CONF_MLOCK_AUTO == 0 && CONF_MLOCK_REQUIRE == 1 && CONF_MLOCK_OFF == 2, "order of mlock_names");
 _Static_assert(LOG_LEVEL_ERROR == 0 && LOG_LEVEL_WARNING == 1 && LOG_LEVEL_INFO == 2 && LOG_LEVEL_DEBUG == 3,
 	       "order of level_names");
@@ -31,9 +32,23 @@ static const struct conf_key keys[] = {
 	{ "listen", "tcp", CONF_TCP, AT(tcp), .otherwise = "" },
 
 	{ "keystore", "path", CONF_PATH, AT(keystore_path), .otherwise = "/var/lib/e2eed/keystore" },
-	{ "keystore", "seal", CONF_ENUM, AT(seal), .names = seal_names, .later = seal_later, .otherwise = "keyfile" },
+	{ "keystore", "seal", CONF_ENUM, AT(seal), .names = seal_names, .otherwise = "keyfile" },
 	{ "keystore", "key_file", CONF_PATH, AT(key_file), .otherwise = "/var/lib/e2eed/keystore.key" },
 	{ "keystore", "create", CONF_BOOL, AT(create), .otherwise = "yes" },
+	{ "keystore", "passphrase_file", CONF_PATH_OFF, AT(passphrase_file), .otherwise = "" },
+	{ "keystore", "passphrase_credential", CONF_NAME_OFF, AT(passphrase_credential), .otherwise = "" },
+	{ "keystore", "passphrase_memory_kib", CONF_UNSIGNED, AT(passphrase_memory_kib), .min = 8192, .max = 4194304,
+	  .otherwise = "262144" },
+	{ "keystore", "passphrase_passes", CONF_UNSIGNED, AT(passphrase_passes), .min = 1, .max = 64,
+	  .otherwise = "3" },
+	{ "keystore", "credential", CONF_NAME, AT(credential), .otherwise = "e2eed.key" },
+	{ "keystore", "command_wrap", CONF_COMMAND, AT(command_wrap), .otherwise = "" },
+	{ "keystore", "command_unwrap", CONF_COMMAND, AT(command_unwrap), .otherwise = "" },
+	{ "keystore", "command_timeout_ms", CONF_UNSIGNED, AT(command_timeout_ms), .min = 100, .max = 600000,
+	  .otherwise = "10000" },
+	{ "keystore", "pkcs11_uri", CONF_P11_URI, AT(pkcs11_uri), .otherwise = "" },
+	{ "keystore", "pkcs11_pin_file", CONF_PATH_OFF, AT(pkcs11_pin_file), .otherwise = "" },
+	{ "keystore", "anchor", CONF_PATH_OFF, AT(anchor), .otherwise = "" },
 
 	{ "workers", "loops", CONF_UNSIGNED, AT(loops), .min = 1, .max = 64, .otherwise = "1" },
 	{ "workers", "threads", CONF_UNSIGNED, AT(threads), .min = 1, .max = 256, .zero = "auto", .otherwise = "auto" },
@@ -131,6 +146,36 @@ static int set_path(const struct conf_key *key, const char *text, struct conf *c
 	return set_text(key, text, c, why);
 }
 
+static int set_name(const struct conf_key *key, const char *text, struct conf *c, struct buf *why)
+{
+	bool off = key->type == CONF_NAME_OFF && !*text;
+
+	if (!off && (!*text || strchr(text, '/') || strcmp(text, ".") == 0 || strcmp(text, "..") == 0))
+		return wrong(why, text,
+			     key->type == CONF_NAME ? "the name of a credential, without a folder"
+						    : "the name of a credential, without a folder, or nothing");
+	return set_text(key, text, c, why);
+}
+
+static int set_command(const struct conf_key *key, const char *text, struct conf *c, struct buf *why)
+{
+	if (*text && text[0] != '/')
+		return wrong(why, text, "the absolute path of a program and its arguments, or nothing");
+	return set_text(key, text, c, why);
+}
+
+/* The value is not shown: it may hold a PIN, which is the very mistake. */
+static int set_p11_uri(const struct conf_key *key, const char *text, struct conf *c, struct buf *why)
+{
+	if (*text && (strncmp(text, "pkcs11:", 7) != 0 || strstr(text, "pin-value=") || strstr(text, "pin-source="))) {
+		buf_put_str(why,
+			    "not usable; expected pkcs11:token=NAME;object=NAME?module-path=PATH without a PIN, which "
+			    "belongs into the file that pkcs11_pin_file names, or nothing");
+		return ERR_CONFIG;
+	}
+	return set_text(key, text, c, why);
+}
+
 /* Digits only: strtoul alone would take signs and white space too. */
 static bool number(const char *text, int base, unsigned long max, unsigned long *ret)
 {
@@ -220,7 +265,7 @@ static int set_number(const struct conf_key *key, const char *text, struct conf 
 
 static bool listed(const char *const *names, const char *text, unsigned *ret)
 {
-	for (unsigned i = 0; names && names[i]; i++) {
+	for (unsigned i = 0; names[i]; i++) {
 		if (strcmp(names[i], text) == 0) {
 			*ret = i;
 			return true;
@@ -238,13 +283,7 @@ static int set_enum(const struct conf_key *key, const char *text, struct conf *c
 		memcpy(member(key, c), &v, sizeof(v));
 		return 0;
 	}
-	if (listed(key->later, text, &v)) {
-		buf_put_str(why, "\"");
-		buf_put_str(why, text);
-		buf_put_str(why, "\" is not available in this version; expected ");
-	} else {
-		(void)wrong(why, text, "");
-	}
+	(void)wrong(why, text, "");
 	for (size_t i = 0; key->names[i]; i++) {
 		buf_put_str(why, i == 0 ? "" : key->names[i + 1] ? ", " : " or ");
 		buf_put_str(why, key->names[i]);
@@ -304,6 +343,13 @@ int conf_key_set(const struct conf_key *key, const char *text, struct conf *c, s
 	case CONF_PATH:
 	case CONF_PATH_OFF:
 		return set_path(key, text, c, why);
+	case CONF_NAME:
+	case CONF_NAME_OFF:
+		return set_name(key, text, c, why);
+	case CONF_COMMAND:
+		return set_command(key, text, c, why);
+	case CONF_P11_URI:
+		return set_p11_uri(key, text, c, why);
 	case CONF_TCP:
 		return set_tcp(key, text, c, why);
 	case CONF_MODE:

@@ -18,6 +18,10 @@ enum conf_type {
 	CONF_SOCKET,   /* char[]: an absolute path, "@name", or nothing */
 	CONF_PATH,     /* char[]: an absolute path */
 	CONF_PATH_OFF, /* the same, or nothing */
+	CONF_NAME,     /* char[]: the name of a file, without a folder */
+	CONF_NAME_OFF, /* the same, or nothing */
+	CONF_COMMAND,  /* char[]: the absolute path of a program and arguments, or nothing */
+	CONF_P11_URI,  /* char[]: pkcs11:..., without a PIN, or nothing */
 	CONF_TCP,      /* char[]: a numeric loopback address with a port, or nothing */
 	CONF_MODE,     /* unsigned: permission bits, octal */
 	CONF_UNSIGNED, /* unsigned */
@@ -37,7 +41,6 @@ struct conf_key {
 	unsigned long min, max;	  /* numbers */
 	const char *zero;	  /* numbers: a word that stands for 0, which need not lie in the range */
 	const char *const *names; /* enums: NULL-terminated */
-	const char *const *later; /* enums: known, but not available in this version */
 	const char *otherwise;	  /* the default, as in a file */
 };
 
