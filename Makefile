@@ -42,7 +42,7 @@ endif
 B := build/$(FLAVOUR)
 BIN := $(if $(filter release,$(FLAVOUR)),build,$(B))
 
-PACKAGES := libuv jansson libcrypto libsodium inih libsystemd
+PACKAGES := libuv jansson libcrypto libsodium inih libsystemd p11-kit-1
 # When these packages are missing the build stops at the first #include, with a hint to `make deps`.
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 
@@ -53,17 +53,18 @@ LDFLAGS_ALL := $(HARDENING_LD) $(FLAGS_$(FLAVOUR)) -pthread $(LDFLAGS)
 
 LIBS_base := -ljansson -lsodium
 LIBS_crypto := -lcrypto
+LIBS_keystore := -lp11-kit
 LIBS_conf := -linih
 LIBS_daemon := -luv -lsystemd
 
-# ---- layers: daemon -> proto -> keystore -> crypto -> base; daemon -> conf -> base; ctl -> proto -----------------
+# ---- layers: daemon -> proto -> keystore -> crypto -> base; daemon -> conf -> base; ctl -> proto, keystore -------
 
 LAYERS := base crypto keystore proto conf
 SRC = $(sort $(wildcard $(1)/*.c))
 OBJ = $(patsubst %.c,$(B)/%.o,$(call SRC,$(1)))
 LIB = $(B)/lib$(1).a
 ARCHIVES := $(foreach l,proto keystore conf crypto base,$(call LIB,$(l)))
-ALL_LIBS := $(LIBS_conf) $(LIBS_crypto) $(LIBS_base)
+ALL_LIBS := $(LIBS_conf) $(LIBS_keystore) $(LIBS_crypto) $(LIBS_base)
 
 .DEFAULT_GOAL := all
 .PHONY: all
@@ -97,19 +98,52 @@ UNIT := $(patsubst tests/unit/%.c,$(B)/unit/%,$(sort $(wildcard tests/unit/test_
 
 $(B)/unit/%: $(B)/tests/unit/%.o $(B)/tests/unit/tap.o $(ARCHIVES)
 	@mkdir -p $(@D)
-	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ALL_LIBS)
+	@$(CC) $(LDFLAGS_ALL) $(LDFLAGS_UNIT) -o $@ $^ $(ALL_LIBS)
+
+# what these let fail
+$(B)/unit/test_rsa: LDFLAGS_UNIT := -Wl,--wrap=arena_alloc
+$(B)/unit/test_store_nomem: LDFLAGS_UNIT := $(foreach f,malloc calloc realloc reallocarray strdup secret_new secret_dup,-Wl,--wrap=$(f))
 
 .PHONY: unit-programs
 unit-programs: $(UNIT)
+
+# what tests/memory starts the daemon with
+build/release/without_memfd_secret: tests/memory/without_memfd_secret.c Makefile
+	@mkdir -p $(@D)
+	@$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(LDFLAGS_ALL) -o $@ $<
+
+.PHONY: memory-programs
+memory-programs: build/release/without_memfd_secret
 .SECONDARY:
 
+# ---- measuring: programs that tests/bench/bench.mjs runs ---------------------------------------------------------
+
+BENCH := $(B)/bench/store $(B)/bench/load
+
+$(B)/bench/%: $(B)/tests/bench/%.o $(B)/tests/bench/bench.o $(ARCHIVES)
+	@mkdir -p $(@D)
+	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ALL_LIBS)
+
+.PHONY: bench bench-programs
+bench: deps-bench ## measure the keystore (minutes), and rewrite docs/performance.md with what was found
+	@$(MAKE) --no-print-directory -s all bench-programs
+	@node tests/bench/bench.mjs
+
+bench-programs: $(BENCH)
+# Preloaded into the daemon by the crash test; no sanitizer in it, since it stands before theirs.
+$(B)/faults.so: $(wildcard tests/crash/*.[ch]) Makefile
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	@$(CC) $(CPPFLAGS_ALL) -std=gnu17 $(WARNINGS) $(DEBUG) -O1 -fPIC -pthread -shared -o $@ $(filter %.c,$^)
 
 # ---- set-up ------------------------------------------------------------------------------------------------------
 
-DEPS_BUILD := gcc libc6-dev make pkg-config libuv1-dev libjansson-dev libssl-dev libsodium-dev libinih-dev libsystemd-dev
+DEPS_BUILD := gcc libc6-dev make pkg-config libuv1-dev libjansson-dev libssl-dev libsodium-dev libinih-dev libsystemd-dev \
+	libp11-kit-dev
 DEPS_DEMO := nodejs
+DEPS_BENCH := nodejs util-linux
 DEPS_TEST := clang clang-tidy clang-format cppcheck valgrind perl openssl nodejs libclang-rt-14-dev systemd shellcheck mandoc \
-	util-linux socat
+	util-linux bsdutils socat softhsm2 opensc gdb
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # Installs what is missing, and only then asks apt for anything.
@@ -119,11 +153,13 @@ define install_packages
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; fi
 endef
 
-.PHONY: deps deps-demo deps-test
+.PHONY: deps deps-demo deps-bench deps-test
 deps: ## install what the build needs (Debian packages)
 	$(call install_packages,$(DEPS_BUILD))
 deps-demo:
 	$(call install_packages,$(DEPS_BUILD) $(DEPS_DEMO))
+deps-bench:
+	$(call install_packages,$(DEPS_BUILD) $(DEPS_BENCH))
 deps-test:
 	$(call install_packages,$(DEPS_BUILD) $(DEPS_DEMO) $(DEPS_TEST))
 
@@ -142,7 +178,7 @@ test: deps-test ## set up, then every check there is: compilers, lint, all tests
 test-all:
 	@tests/run.sh all
 
-check: all unit-programs ## quick: unit and end-to-end tests of the release build
+check: all unit-programs $(B)/faults.so ## quick: unit and end-to-end tests of the release build
 	@tests/run.sh release
 
 asan: ## all tests under AddressSanitizer and UndefinedBehaviorSanitizer
@@ -151,6 +187,10 @@ tsan: ## all tests under ThreadSanitizer
 	@tests/run.sh tsan
 valgrind: ## all tests under valgrind
 	@tests/run.sh valgrind
+
+.PHONY: crash
+crash: all $(B)/faults.so ## 1000 kills, failures and losses of power: nothing is lost
+	@E2EED_KILLS=$${E2EED_KILLS:-1000} tests/run.sh crash
 
 # ---- lint --------------------------------------------------------------------------------------------------------
 
@@ -181,7 +221,7 @@ lint-text:
 	@echo "  LINT    scripts and manual pages"
 	@shellcheck .ci/run $(wildcard tests/*.sh tests/*/*.sh)
 	@mandoc -Tlint -W warning docs/man/*.[1-8]
-	@for f in $(wildcard tests/e2e/*.mjs tests/e2e/lib/*.mjs tests/*/*.mjs); do node --check $$f || exit 1; done
+	@for f in $(wildcard tests/*/*.mjs tests/*/lib/*.mjs); do node --check $$f || exit 1; done
 
 # memleak: cppcheck does not know the cleanup attribute; ASan and valgrind look for leaks
 lint-cppcheck:

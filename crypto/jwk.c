@@ -35,13 +35,13 @@ static void numbers_fini(struct numbers *n)
 /* ---- reading ---------------------------------------------------------------------------------------------------- */
 
 /* The object in @text, which may be JSON-encoded as a string (interop.md 8). */
-static int load_object(struct bytes text, json_t **ret)
+static int load_object(struct bytes text, bool is_secret, json_t **ret)
 {
 	CLEANUP(json_decrefp) json_t *v = NULL;
 
 	for (int i = 0; i <= MAX_TIMES_ENCODED; i++) {
 		json_t *inner;
-		int r = json_load(text, &inner);
+		int r = is_secret ? json_load_secret(text, &inner) : json_load(text, &inner);
 
 		if (r < 0)
 			return r == ERR_NOMEM ? r : ERR_INVALID_KEY;
@@ -142,7 +142,7 @@ static int parse_rsa(struct bytes text, bool is_private, struct rsa_key **ret)
 	CLEANUP(numbers_fini) struct numbers numbers = { 0 };
 	int r;
 
-	r = load_object(text, &jwk);
+	r = load_object(text, is_private, &jwk);
 	if (r < 0)
 		return r;
 	if (!member_is(jwk, "kty", "RSA", false) || !member_is(jwk, "alg", "RSA-OAEP-256", true) ||
@@ -182,7 +182,7 @@ int jwk_parse_room(const struct secret *text, enum room_alg *ret_alg, struct sec
 	enum room_alg alg;
 	int r;
 
-	r = json_load(secret_bytes(text), &jwk);
+	r = json_load_secret(secret_bytes(text), &jwk);
 	if (r < 0)
 		return r == ERR_NOMEM ? r : ERR_INVALID_KEY;
 	if (!json_is_object(jwk))
@@ -339,6 +339,21 @@ int jwk_thumbprint(const struct rsa_key *key, char ret[65])
 	return 0;
 }
 
+#define ROOM_BEFORE_ALG "{\"alg\":\""
+#define ROOM_BEFORE_K	"\",\"ext\":true,\"k\":\""
+#define ROOM_BEHIND_K	"\",\"key_ops\":[\"encrypt\",\"decrypt\"],\"kty\":\"oct\"}"
+
+/* Where k stands in what jwk_write_room() writes, and how long that is. */
+static size_t room_k_at(enum room_alg alg)
+{
+	return strlen(ROOM_BEFORE_ALG) + strlen(room_alg_name(alg)) + strlen(ROOM_BEFORE_K);
+}
+
+static size_t room_text_len(enum room_alg alg)
+{
+	return room_k_at(alg) + B64URL_LEN(room_key_size(alg)) + strlen(ROOM_BEHIND_K);
+}
+
 int jwk_write_room(enum room_alg alg, const struct secret *k, struct secret **ret_text)
 {
 	CLEANUP(secret_freep) struct secret *text = NULL;
@@ -346,16 +361,52 @@ int jwk_write_room(enum room_alg alg, const struct secret *k, struct secret **re
 	int r;
 
 	assert(secret_len(k) == room_key_size(alg));
-	r = secret_new(160, &text); /* 112 with a key of 32 bytes */
+	r = secret_new(room_text_len(alg), &text);
 	if (r < 0)
 		return r;
 	w.text = text;
-	put(&w, "{\"alg\":\"");
+	put(&w, ROOM_BEFORE_ALG);
 	put(&w, room_alg_name(alg));
-	put(&w, "\",\"ext\":true,\"k\":\"");
+	put(&w, ROOM_BEFORE_K);
 	put_b64url(&w, secret_bytes(k));
-	put(&w, "\",\"key_ops\":[\"encrypt\",\"decrypt\"],\"kty\":\"oct\"}");
-	secret_cut(text, w.n);
+	put(&w, ROOM_BEHIND_K);
+	assert(w.n == secret_len(text));
 	*ret_text = TAKE(text);
 	return 0;
+}
+
+static int read_written(const struct secret *text, enum room_alg alg, struct secret **ret)
+{
+	CLEANUP(secret_freep) struct secret *k = NULL, *again = NULL;
+	struct bytes coded = bytes_sub(secret_bytes(text), room_k_at(alg), B64URL_LEN(room_key_size(alg)));
+	size_t n;
+	int r;
+
+	if (secret_len(text) != room_text_len(alg))
+		return ERR_NOT_FOUND;
+	r = secret_new(room_key_size(alg), &k);
+	if (r < 0)
+		return r;
+	if (b64url_decode(coded, secret_write(k), &n) < 0 || n != room_key_size(alg))
+		return ERR_NOT_FOUND;
+	r = jwk_write_room(alg, k, &again); /* the proof that nothing else stands in it */
+	if (r < 0)
+		return r;
+	if (!secret_equal(text, again))
+		return ERR_NOT_FOUND;
+	*ret = TAKE(k);
+	return 0;
+}
+
+int jwk_read_written_room(const struct secret *text, enum room_alg *ret_alg, struct secret **ret_k)
+{
+	static const enum room_alg algs[] = { ROOM_A256GCM, ROOM_A128CBC };
+	int r = ERR_NOT_FOUND;
+
+	for (size_t i = 0; i < 2 && r == ERR_NOT_FOUND; i++) {
+		r = read_written(text, algs[i], ret_k);
+		if (r == 0)
+			*ret_alg = algs[i];
+	}
+	return r;
 }

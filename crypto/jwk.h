@@ -54,4 +54,12 @@ int jwk_parse_room(const struct secret *text, enum room_alg *ret_alg, struct sec
 /** jwk_write_room - {"alg":"A256GCM","ext":true,"k":"...","key_ops":["encrypt","decrypt"],"kty":"oct"} (or A128CBC) */
 int jwk_write_room(enum room_alg alg, const struct secret *k, struct secret **ret_text) WARN_UNUSED;
 
+/**
+ * jwk_read_written_room - read the key out of a text that is, to the byte, what jwk_write_room() gives for it
+ *
+ * As web clients write nearly all of them: so it need not be parsed, nor be kept.
+ * Return: 0; ERR_NOT_FOUND for any other text, good or bad; ERR_NOMEM.
+ */
+int jwk_read_written_room(const struct secret *text, enum room_alg *ret_alg, struct secret **ret_k) WARN_UNUSED;
+
 #endif

@@ -10,6 +10,7 @@
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <sodium.h>
+#include <stdbool.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -22,12 +23,25 @@ static struct {
 	EVP_MAC_CTX *hmac_sha256; /* never keyed: what new contexts are copied from */
 } ossl;
 
+/*
+ * libcrypto does not always say that memory was what it lacked, least of all when it has none to say it with. A decrypt that
+ * failed for want of memory must not look like a wrong key.
+ */
+static _Thread_local bool out_of_memory;
+
+static void *noting(void *p)
+{
+	if (!p)
+		out_of_memory = true;
+	return p;
+}
+
 /* libcrypto expects NULL for 0 bytes: it hands such requests on to the functions set here. */
 static void *ossl_malloc(size_t n, const char *file, int line)
 {
 	(void)file;
 	(void)line;
-	return n ? arena_alloc(n) : NULL;
+	return n ? noting(arena_alloc(n)) : NULL;
 }
 
 static void ossl_free(void *p, const char *file, int line)
@@ -43,7 +57,7 @@ static void *ossl_realloc(void *p, size_t n, const char *file, int line)
 	if (!p)
 		return ossl_malloc(n, file, line);
 	if (n)
-		return arena_realloc(p, n);
+		return noting(arena_realloc(p, n));
 	ossl_free(p, file, line);
 	return NULL;
 }
@@ -126,8 +140,9 @@ EVP_MAC_CTX *ossl_hmac_sha256(void)
 int ossl_error(int otherwise)
 {
 	unsigned long e;
-	int r = otherwise;
+	int r = out_of_memory ? ERR_NOMEM : otherwise;
 
+	out_of_memory = false;
 	while ((e = ERR_get_error()) != 0)
 		if (ERR_GET_REASON(e) == ERR_R_MALLOC_FAILURE)
 			r = ERR_NOMEM;

@@ -1,7 +1,8 @@
 /*
  * roomkey - the key, the text it came in, and the way both travel
  *
- * The text is the thing that is kept and wrapped again; the raw key is only read out of it once, for use.
+ * The text is what is kept and wrapped again, to the byte. One that is as we would write it ourselves, as nearly all are, need not
+ * take room in locked memory: it is written again when it is wanted.
  */
 #include "crypto/roomkey.h"
 
@@ -15,7 +16,7 @@ struct roomkey {
 	atomic_uint refs;
 	enum room_alg alg;
 	struct secret *k;   /* owned */
-	struct secret *jwk; /* owned */
+	struct secret *jwk; /* owned; NULL: what jwk_write_room() gives */
 };
 
 int roomkey_from_jwk(const struct secret *text, struct roomkey **ret)
@@ -26,10 +27,12 @@ int roomkey_from_jwk(const struct secret *text, struct roomkey **ret)
 	if (!key)
 		return ERR_NOMEM;
 	atomic_init(&key->refs, 1);
-	r = jwk_parse_room(text, &key->alg, &key->k);
-	if (r < 0)
-		return r;
-	r = secret_dup(secret_bytes(text), &key->jwk);
+	r = jwk_read_written_room(text, &key->alg, &key->k);
+	if (r == ERR_NOT_FOUND) {
+		r = jwk_parse_room(text, &key->alg, &key->k);
+		if (r == 0)
+			r = secret_dup(secret_bytes(text), &key->jwk);
+	}
 	if (r < 0)
 		return r;
 	*ret = TAKE(key);
@@ -72,9 +75,9 @@ const struct secret *roomkey_k(const struct roomkey *key)
 	return key->k;
 }
 
-const struct secret *roomkey_jwk(const struct roomkey *key)
+int roomkey_get_jwk(const struct roomkey *key, struct secret **ret)
 {
-	return key->jwk;
+	return key->jwk ? secret_dup(secret_bytes(key->jwk), ret) : jwk_write_room(key->alg, key->k, ret);
 }
 
 bool roomkey_same(const struct roomkey *a, const struct roomkey *b)
@@ -122,10 +125,13 @@ int roomkey_unwrap(const struct rsa_key *key, const uint8_t wrapped[RSA_SIZE], s
 
 int roomkey_wrap(const struct roomkey *key, const struct rsa_key *recipient, struct bytes kid, struct buf *b)
 {
+	CLEANUP(secret_freep) struct secret *text = NULL;
 	uint8_t wrapped[RSA_SIZE];
 	int r;
 
-	r = rsa_oaep_wrap(recipient, key->jwk, wrapped);
+	r = roomkey_get_jwk(key, &text);
+	if (r == 0)
+		r = rsa_oaep_wrap(recipient, text, wrapped);
 	if (r < 0)
 		return r;
 	buf_put_bytes(b, kid);

@@ -31,8 +31,10 @@ void roomkey_unref(struct roomkey *key);
 DEFINE_FREEP(struct roomkey *, roomkey_unrefp, roomkey_unref)
 
 enum room_alg roomkey_alg(const struct roomkey *key);
-const struct secret *roomkey_k(const struct roomkey *key);   /* the raw key; borrowed */
-const struct secret *roomkey_jwk(const struct roomkey *key); /* its JWK text as it came; borrowed */
+const struct secret *roomkey_k(const struct roomkey *key); /* the raw key; borrowed */
+
+/** roomkey_get_jwk - its JWK text, to the byte as it came. Return: 0 and a secret of the caller's; ERR_NOMEM. */
+int roomkey_get_jwk(const struct roomkey *key, struct secret **ret) WARN_UNUSED;
 
 /** roomkey_same - the same algorithm and key bytes (whatever the texts)? In constant time. */
 bool roomkey_same(const struct roomkey *a, const struct roomkey *b);

@@ -100,7 +100,7 @@ static int check_public(const EVP_PKEY *pkey)
 	int r;
 
 	if (EVP_PKEY_is_a(pkey, "RSA") != 1 || EVP_PKEY_get_bits(pkey) != RSA_BITS)
-		return ERR_INVALID_KEY;
+		return ossl_error(ERR_INVALID_KEY);
 	r = get_bn(pkey, number_names[RSA_N], &n);
 	if (r == 0)
 		r = get_bn(pkey, number_names[RSA_E], &e);

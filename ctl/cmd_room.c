@@ -33,23 +33,46 @@ int cmd_room_grant(struct ctl *x)
 	return CTL_OK;
 }
 
+static int confirm_purge(const struct ctl *x)
+{
+	CLEANUP(buf_fini) struct buf question = BUF_INIT(MAX_PARAMS);
+
+	buf_put_str(&question, "Destroy all keys that app ");
+	buf_put_str(&question, x->operands[0]);
+	buf_put_str(&question, " has of room ");
+	buf_put_str(&question, x->operands[1]);
+	buf_put_str(&question, "? What only they open stays closed. [y/N] ");
+	buf_put_byte(&question, '\0');
+	if (buf_err(&question))
+		return report_failure(buf_err(&question), &BUF_INIT(0));
+	return ctl_confirm(x, (const char *)question.p);
+}
+
 int cmd_room_revoke(struct ctl *x)
 {
 	CLEANUP(json_decrefp) json_t *result = NULL;
 	CLEANUP(buf_fini) struct buf params = BUF_INIT(MAX_PARAMS);
-	int r;
+	bool purge = x->args.given[OPT_PURGE_KEYS];
+	int r = purge ? confirm_purge(x) : CTL_OK;
 
+	if (r != CTL_OK)
+		return r;
 	jw_object(&params, NULL);
 	jw_str(&params, "appId", x->operands[0]);
 	jw_str(&params, "roomId", x->operands[1]);
-	if (x->args.given[OPT_PURGE_KEYS])
+	if (purge)
 		jw_bool(&params, "purgeKeys", true);
 	jw_object_end(&params);
 	r = ctl_ask(x, "deauthorizeRoom", &params, &result);
 	if (r != CTL_OK || !result)
 		return r;
-	buf_put_str(&x->out, x->args.given[OPT_PURGE_KEYS] ? "Revoked; the room's keys are destroyed.\n"
-							   : "Revoked; the room's keys are kept.\n");
+	if (!purge) {
+		buf_put_str(&x->out, "Revoked; the room's keys are kept.\n");
+		return CTL_OK;
+	}
+	buf_put_str(&x->out, "Revoked; the room's keys are destroyed. Should the keystore's file still hold them,\n"
+			     "'e2eectl status' says so.\n\n");
+	buf_put_str(&x->out, ctl_backups_hold);
 	return CTL_OK;
 }
 

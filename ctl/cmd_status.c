@@ -7,24 +7,6 @@
 
 #define TEXT_SIZE 256
 
-static void size_text(int64_t bytes, char ret[TEXT_SIZE])
-{
-	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
-	double v = (double)bytes;
-	size_t unit = 0;
-
-	if (bytes < 1024) {
-		(void)snprintf(ret, TEXT_SIZE, "%" PRId64 " bytes", bytes);
-		return;
-	}
-	v /= 1024;
-	while (v >= 1024 && unit < 3) {
-		v /= 1024;
-		unit++;
-	}
-	(void)snprintf(ret, TEXT_SIZE, "%.1f %s", v, units[unit]);
-}
-
 static void int_row(struct table *t, const char *name, int64_t v)
 {
 	table_text(t, name);
@@ -33,10 +15,12 @@ static void int_row(struct table *t, const char *name, int64_t v)
 
 static void keystore_rows(struct table *t, const json_t *keystore)
 {
-	char text[TEXT_SIZE], size[TEXT_SIZE];
+	char text[TEXT_SIZE], size[CTL_SIZE_TEXT];
 
 	table_pair(t, "Keystore", ctl_str(keystore, "path"));
-	size_text(ctl_int(keystore, "bytes"), size);
+	if (!json_is_string(json_object_get(keystore, "seal")))
+		return; /* locked: the rest is not known */
+	ctl_size(ctl_int(keystore, "bytes"), size);
 	(void)snprintf(text, sizeof(text), "seal %.40s, generation %" PRId64 ", %" PRId64 " records in %.40s",
 		       ctl_str(keystore, "seal"), ctl_int(keystore, "generation"), ctl_int(keystore, "records"), size);
 	table_pair(t, "", text);
@@ -45,11 +29,11 @@ static void keystore_rows(struct table *t, const json_t *keystore)
 static void memory_row(struct table *t, const json_t *memory)
 {
 	const char *mlock = ctl_str(memory, "mlock");
-	char text[TEXT_SIZE], locked[TEXT_SIZE], limit[TEXT_SIZE] = "unlimited";
+	char text[TEXT_SIZE], locked[CTL_SIZE_TEXT], limit[CTL_SIZE_TEXT] = "unlimited";
 
 	if (json_is_integer(json_object_get(memory, "lockLimitBytes")))
-		size_text(ctl_int(memory, "lockLimitBytes"), limit);
-	size_text(ctl_int(memory, "lockedBytes"), locked);
+		ctl_size(ctl_int(memory, "lockLimitBytes"), limit);
+	ctl_size(ctl_int(memory, "lockedBytes"), locked);
 	(void)snprintf(text, sizeof(text), "%s; %.40s locked, limit %.40s",
 		       strcmp(mlock, "all") == 0     ? "all of it kept out of swap"
 		       : strcmp(mlock, "arena") == 0 ? "secrets kept out of swap"
@@ -70,6 +54,8 @@ int cmd_status(struct ctl *x)
 		return r;
 	table_init(&t, 2, 0, "");
 	table_pair(&t, "State", ctl_str(result, "state"));
+	if (strcmp(ctl_str(result, "state"), "locked") == 0)
+		table_pair(&t, "", "no secret is in memory, and apps are refused; 'e2eectl unlock' opens the keystore");
 	problems = json_object_get(result, "problems");
 	for (size_t i = 0; i < json_array_size(problems); i++) {
 		const char *problem = json_string_value(json_array_get(problems, i));

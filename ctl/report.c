@@ -6,11 +6,14 @@
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "base/json.h"
 #include "base/jw.h"
 #include "base/scan.h"
 #include "ctl/ctl.h"
+#include "ctl/progress.h"
+#include "ctl/prompt.h"
 
 /* A terminal must not be steered by what a daemon or a file name says. */
 static void put_clean(const char *text)
@@ -88,6 +91,7 @@ static const struct {
 	{ "RATE_LIMITED", "wait a little and try again" },
 	{ "OVERLOADED", "wait a little and try again" },
 	{ "TOO_LARGE", "limits.max_frame_bytes in e2eed.conf bounds what can be sent" },
+	{ "LOCKED", "'e2eectl unlock' opens it" },
 	{ "FORBIDDEN", "a revoked app cannot be changed; 'e2eectl app list' shows the states" },
 };
 
@@ -108,8 +112,13 @@ int report_error(const struct ctl *x, struct bytes error)
 		say("%s", x->command->not_found);
 		return CTL_FAILED;
 	}
-	if (strcmp(reason, "ALREADY_EXISTS") == 0) {
-		say("there is such an app, or there was one that has been revoked; choose another id ('e2eectl app list')");
+	if (strcmp(reason, "ALREADY_EXISTS") == 0 && x->command->exists) {
+		say("%s", x->command->exists);
+		return CTL_FAILED;
+	}
+	/* what the daemon has to say about it is more than we know */
+	if (strcmp(ctl_str(data, "why"), "-") != 0) {
+		say("%s (%s)", ctl_str(data, "why"), reason);
 		return CTL_FAILED;
 	}
 	if (strcmp(reason, "INVALID_PARAMS") == 0) {
@@ -127,37 +136,146 @@ int report_error(const struct ctl *x, struct bytes error)
 	return CTL_FAILED;
 }
 
-int ctl_ask(struct ctl *x, const char *method, const struct buf *params, json_t **ret)
+/* Straight from the buffer: stdio would keep a copy. */
+static int put_out(const struct buf *out)
 {
-	CLEANUP(json_decrefp) json_t *result = NULL;
+	struct bytes rest = buf_bytes(out);
+
+	if (buf_err(out)) {
+		say("%s", err_text(buf_err(out)));
+		return CTL_FAILED;
+	}
+	while (rest.n) {
+		ssize_t n = write(STDOUT_FILENO, rest.p, rest.n);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0) {
+			if (errno != EPIPE) /* a reader who has seen enough is no problem of ours */
+				say("cannot write to standard output: %s", strerror(errno));
+			return CTL_FAILED;
+		}
+		rest = bytes_sub(rest, (size_t)n, rest.n);
+	}
+	return CTL_OK;
+}
+
+int ctl_flush(struct ctl *x)
+{
+	int r = put_out(&x->out);
+
+	buf_reset(&x->out);
+	return r;
+}
+
+int ctl_call(struct ctl *x, const char *method, const struct buf *params, struct answer *ret)
+{
 	CLEANUP(buf_fini) struct buf why = BUF_INIT(8192);
 	const char *path = x->args.given[OPT_SOCKET] ? x->args.value[OPT_SOCKET] : CTL_ADMIN_SOCKET;
-	bool json = x->args.given[OPT_JSON];
-	struct answer answer = { 0 };
+	struct progress progress;
 	int r = 0;
 
 	if (params && buf_err(params))
 		return report_failure(buf_err(params), &why);
 	if (x->client.fd < 0)
 		r = client_connect_unix(&x->client, path, true, &why);
-	if (r == 0)
-		r = client_call(&x->client, method, params ? buf_bytes(params) : BYTES_LIT("{}"), &answer, &why);
-	if (r < 0)
-		return report_failure(r, &why);
-	if (answer.failed)
-		return json ? report_error_json(answer.json) : report_error(x, answer.json);
-	if (json) {
-		buf_put_bytes(&x->out, answer.json);
-		buf_put_byte(&x->out, '\n');
-		return CTL_OK;
+	if (r == 0) {
+		progress_start(&progress, "waiting for e2eed");
+		r = client_call(&x->client, method, params ? buf_bytes(params) : BYTES_LIT("{}"), ret, &why);
+		progress_stop(&progress);
 	}
-	r = json_load(answer.json, &result);
-	if (r < 0 || !json_is_object(result)) {
+	return r < 0 ? report_failure(r, &why) : CTL_OK;
+}
+
+int ctl_refused(struct ctl *x, const struct answer *answer)
+{
+	return x->args.given[OPT_JSON] ? report_error_json(answer->json) : report_error(x, answer->json);
+}
+
+int ctl_load(const struct answer *answer, json_t **ret)
+{
+	CLEANUP(json_decrefp) json_t *result = NULL;
+
+	if (json_load(answer->json, &result) < 0 || !json_is_object(result)) {
 		say("e2eed's answer cannot be read; compare the --version of e2eed and e2eectl");
 		return CTL_FAILED;
 	}
 	*ret = TAKE(result);
 	return CTL_OK;
+}
+
+int ctl_ask(struct ctl *x, const char *method, const struct buf *params, json_t **ret)
+{
+	struct answer answer = { 0 };
+	int r = ctl_call(x, method, params, &answer);
+
+	if (r != CTL_OK)
+		return r;
+	if (answer.failed)
+		return ctl_refused(x, &answer);
+	if (x->args.given[OPT_JSON]) {
+		ctl_put_json(x, answer.json);
+		return CTL_OK;
+	}
+	return ctl_load(&answer, ret);
+}
+
+void ctl_put_json(struct ctl *x, struct bytes json)
+{
+	buf_put_bytes(&x->out, json);
+	buf_put_byte(&x->out, '\n');
+}
+
+const char ctl_backups_hold[] =
+	"Backups and copies of the keystore that were made before still hold them, and open with the\n"
+	"keys they had. Destroy those copies, or keep them where nobody gets at both copy and key. If one\n"
+	"may be in other hands, have the rooms' keys changed in Rocket.Chat, by a member of each room.\n";
+
+int ctl_confirm(const struct ctl *x, const char *question)
+{
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(8192);
+	int r;
+
+	if (x->args.given[OPT_YES])
+		return CTL_OK;
+	r = prompt_yes(question, &why);
+	if (r == 1)
+		return CTL_OK;
+	if (r == 0) {
+		say("nothing was changed");
+		return CTL_FAILED;
+	}
+	if (r == ERR_INVALID_PARAMS)
+		return usage_error(
+			x, "this cannot be undone, and there is no terminal to ask on; give --yes to have it done");
+	return ctl_failed(x, r, &why);
+}
+
+int ctl_failed(const struct ctl *x, int err, const struct buf *why)
+{
+	if (err == ERR_INVALID_PARAMS)
+		return usage_error(x, "%.*s", (int)(why->n < 2000 ? why->n : 2000), why->n ? (const char *)why->p : "");
+	if (!why->n)
+		say("%s", err_text(err));
+	return why->n ? say_buf(why, CTL_FAILED) : CTL_FAILED;
+}
+
+void ctl_size(int64_t bytes, char ret[CTL_SIZE_TEXT])
+{
+	static const char *const units[] = { "KiB", "MiB", "GiB", "TiB" };
+	double v = (double)bytes;
+	size_t unit = 0;
+
+	if (bytes < 1024) {
+		(void)snprintf(ret, CTL_SIZE_TEXT, "%" PRId64 " bytes", bytes); /* fits, as below */
+		return;
+	}
+	v /= 1024;
+	while (v >= 1024 && unit < 3) {
+		v /= 1024;
+		unit++;
+	}
+	(void)snprintf(ret, CTL_SIZE_TEXT, "%.1f %s", v, units[unit]);
 }
 
 const char *ctl_str(const json_t *object, const char *name)

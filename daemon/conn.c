@@ -207,6 +207,7 @@ static void serve(struct conn *conn, struct bytes *in)
 		else if (service_handle(&d->svc, &conn->loop->worker, conn->peer, frame, SERVE_FAST, &conn->out,
 					&requests) == SERVED_BY_POOL)
 			submit(conn, frame, requests);
+		frame_done(&conn->frames); /* this may be the last call for long */
 		if (is_spent(conn, conn->out.n - before))
 			rest(conn);
 	}

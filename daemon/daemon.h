@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "conf/conf.h"
+#include "daemon/keeper.h"
 #include "daemon/loop.h"
 #include "daemon/pool.h"
 #include "daemon/server.h"
@@ -14,10 +15,12 @@
 
 struct daemon {
 	const char *conf_path;
-	struct conf conf; /* main thread only; what others need is copied into atomics */
+	bool accept_damaged_tail, accept_rollback; /* asked for on the command line */
+	struct conf conf;			   /* main thread only; what others need is copied into atomics */
 	struct store *store;
 	struct service svc;
 	struct pool *pool;
+	struct keeper *keeper;
 	struct server server;
 	struct loop *loops; /* owned; loops[0] runs on the main thread */
 	unsigned n_loops;

@@ -260,7 +260,7 @@ int loop_init(struct loop *loop, struct daemon *daemon, unsigned index)
 
 	*loop = (struct loop){ .daemon = daemon, .index = index };
 	loop->strangers_tail = &loop->strangers;
-	r = service_worker_init(&loop->worker);
+	r = service_worker_init(&daemon->svc, &loop->worker);
 	if (r < 0) {
 		service_worker_fini(&loop->worker);
 		return r;

@@ -20,19 +20,28 @@
 #include "crypto/ossl.h"
 #include "daemon/daemon.h"
 #include "daemon/harden.h"
+#include "daemon/seals.h"
 #include "daemon/signals.h"
+#include "proto/vault.h"
 
 #define DESCRIPTORS_OF_OURS 64 /* sockets, event loops, keystore, and some to spare */
 
-static const char usage[] = "usage: e2eed [--config FILE] [--check-config] [--version] [--help]\n"
-			    "\n"
-			    "  --config FILE   configuration, " CONF_DEFAULT_PATH " unless given\n"
-			    "  --check-config  check the configuration and exit: 0, or 78 if it is not usable\n"
-			    "  --version       print the version and exit\n";
+static const char usage[] =
+	"usage: e2eed [--config FILE] [--check-config] [--version] [--help]\n"
+	"             [--accept-damaged-tail] [--accept-rollback]\n"
+	"\n"
+	"  --config FILE          configuration, " CONF_DEFAULT_PATH " unless given\n"
+	"  --check-config         check the configuration and exit: 0, or 78 if it is not usable\n"
+	"  --version              print the version and exit\n"
+	"\n"
+	"For once, when a start was refused and a person has looked into it:\n"
+	"  --accept-damaged-tail  cut off a last record of the keystore that is damaged\n"
+	"  --accept-rollback      take a keystore that is older than the anchor or the audit trail remembers\n";
 
 struct args {
 	const char *conf_path;
 	bool check;
+	bool accept_damaged_tail, accept_rollback;
 };
 
 /* Return: -1 to go on, else the exit status */
@@ -43,6 +52,8 @@ static int parse_args(int argc, char **argv, struct args *ret)
 		{ "check-config", no_argument, NULL, 'k' },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
+		{ "accept-damaged-tail", no_argument, NULL, 'd' },
+		{ "accept-rollback", no_argument, NULL, 'r' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;
@@ -60,6 +71,12 @@ static int parse_args(int argc, char **argv, struct args *ret)
 			(void)printf("e2eed %s\n",
 				     E2EED_VERSION); /* as below: a closed stdout is the caller's business */
 			return 0;
+		case 'd':
+			ret->accept_damaged_tail = true;
+			break;
+		case 'r':
+			ret->accept_rollback = true;
+			break;
 		case 'h':
 			(void)fputs(usage, stdout);
 			return 0;
@@ -107,19 +124,36 @@ static void on_sessions_changed(void *arg)
 		loop_post_sweep(&d->loops[i]);
 }
 
-static void on_failed(void *arg, const char *method, int err)
+static void on_failed(void *arg, const char *method, int err, struct bytes why)
 {
 	struct daemon *d = arg;
 	struct store_info info;
 
-	if (err != ERR_STORAGE) {
-		log_error("%s failed: %s", method, err_text(err));
-		return;
-	}
 	store_get_info(d->store, &info);
-	log_error("%s failed: the keystore %s cannot be written: %s%s", method, info.log.path,
-		  strerror(info.log.last_errno),
-		  info.log.failed ? "; nothing can be changed until e2eed is restarted" : "");
+	if (why.n)
+		log_error("%s failed: %.*s", method, (int)why.n, (const char *)why.p);
+	else if (err != ERR_STORAGE || !info.log.last_errno)
+		log_error("%s failed: %s", method, err_text(err));
+	else
+		log_error("%s failed: the keystore %s cannot be written: %s", method, info.log.path,
+			  strerror(info.log.last_errno));
+}
+
+static void on_unlocked(void *arg, struct buf *why)
+{
+	const struct daemon *d = arg;
+	struct store_info info;
+
+	log_lines(log_warning, why);
+	store_get_info(d->store, &info);
+	if (info.log.created)
+		log_info("made a new keystore, %s; keep its key (seal \"%s\") apart from it, and a copy", info.log.path,
+			 info.log.seal);
+	if (info.log.cut_tail)
+		log_warning("keystore %s: %llu bytes at its end were cut off: a change that a crash had cut short",
+			    info.log.path, (unsigned long long)info.log.cut_tail);
+	log_info("keystore open: %zu apps, %zu room keys, %llu records", info.apps, info.room_keys,
+		 (unsigned long long)info.log.records);
 }
 
 static void on_status(void *arg, struct service_status *ret)
@@ -248,6 +282,39 @@ static int serve(struct daemon *d)
 	return EXIT_SUCCESS;
 }
 
+/* Open the keystore, or start locked where its secret is to come later. Return: an exit status */
+static int unlock(struct daemon *d)
+{
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(16384);
+	CLEANUP(seal_fini) struct seal seal = { 0 };
+	const char *param = NULL;
+	int r;
+
+	r = seals_make(&d->conf, &(struct service_seal){ 0 }, &param, &why, &seal);
+	if (r == ERR_INVALID_PARAMS) {
+		log_warning("the keystore %s stays locked until its passphrase is given: e2eectl unlock",
+			    d->conf.keystore_path);
+		return EXIT_SUCCESS;
+	}
+	if (r == 0)
+		r = vault_unlock(&d->svc, NULL, &seal, &(struct audit_entry){ .by = AUDIT_BY_DAEMON }, &why);
+	if (r < 0) {
+		log_lines(log_error, &why);
+		log_error("the keystore %s cannot be used: %s", d->conf.keystore_path, err_text(r));
+		return r == ERR_DAMAGED || r == ERR_SEAL ? EX_IOERR : EXIT_FAILURE;
+	}
+	secret_wipe_stack(); /* the replay has been deep, and this frame stays */
+	return EXIT_SUCCESS;
+}
+
+static int on_make_seal(void *arg, const struct service_seal *how, const char **ret_param, struct buf *why,
+			struct seal *ret)
+{
+	const struct daemon *d = arg;
+
+	return seals_make(&d->conf, how, ret_param, why, ret);
+}
+
 static int with_loops(struct daemon *d)
 {
 	unsigned made = 0, wanted = d->conf.loops;
@@ -261,8 +328,11 @@ static int with_loops(struct daemon *d)
 		log_error("cannot make %u event loops", wanted);
 	else if (pool_new(&d->svc, d->n_threads, &d->pool) < 0)
 		log_error("cannot start %u worker threads", d->n_threads);
+	else if (keeper_new(&d->svc, &d->keeper) < 0)
+		log_error("cannot start the keeper thread");
 	else
 		status = serve(d);
+	keeper_free(d->keeper);
 	for (unsigned i = 0; i < made; i++)
 		loop_fini(&d->loops[i]);
 	pool_free(d->pool);
@@ -272,14 +342,21 @@ static int with_loops(struct daemon *d)
 
 static int with_service(struct daemon *d)
 {
-	const struct service_hooks hooks = {
-		.arg = d, .sessions_changed = on_sessions_changed, .status = on_status, .failed = on_failed
-	};
+	const struct service_hooks hooks = { .arg = d,
+					     .make_seal = on_make_seal,
+					     .sessions_changed = on_sessions_changed,
+					     .unlocked = on_unlocked,
+					     .status = on_status,
+					     .failed = on_failed };
 	int status = EXIT_FAILURE;
 
-	if (service_init(&d->svc, d->store, &hooks) == 0) {
+	if (service_init(&d->svc, d->store, d->conf.audit, &hooks) == 0) {
+		d->svc.accept_rollback = d->accept_rollback;
 		publish_limits(d);
-		status = with_loops(d);
+		status = unlock(d);
+		if (status == EXIT_SUCCESS)
+			status = with_loops(d);
+		vault_lock(&d->svc, NULL, &(struct audit_entry){ .by = AUDIT_BY_DAEMON });
 	} else {
 		log_error("out of memory");
 	}
@@ -287,33 +364,45 @@ static int with_service(struct daemon *d)
 	return status;
 }
 
+static void on_disk_wait(void *arg, bool waits)
+{
+	(void)arg;
+	pool_waits(waits);
+}
+
+/* Without an answer and without cleaning up: whoever starts it again learns from the file what has happened. */
+static void on_disk_lost(void *arg, int why)
+{
+	const struct daemon *d = arg;
+
+	log_error(
+		"the disk of keystore %s fails in a way that leaves open whether a change was kept: %s; e2eed ends, and the next start "
+		"will tell",
+		d->conf.keystore_path, strerror(why));
+	_exit(EX_IOERR);
+}
+
 static int with_store(struct daemon *d)
 {
-	CLEANUP(buf_fini) struct buf why = BUF_INIT(16384);
-	struct store_info info;
-	struct seal seal;
-	int status, r;
+	const struct store_options options = {
+		.path = d->conf.keystore_path,
+		.anchor = d->conf.anchor,
+		.witness = d->conf.audit,
+		.create = d->conf.create,
+		.accept_damaged_tail = d->accept_damaged_tail,
+		.accept_rollback = d->accept_rollback,
+		.waiting = on_disk_wait,
+		.lost = on_disk_lost,
+		.arg = d,
+	};
+	int status;
 
-	r = seal_keyfile_init(&seal, d->conf.key_file);
-	if (r == 0)
-		r = store_open(d->conf.keystore_path, &seal, d->conf.create, &why, &d->store);
-	if (r < 0) {
-		log_lines(log_error, &why);
-		log_error("the keystore %s cannot be used: %s", d->conf.keystore_path, err_text(r));
-		return r == ERR_DAMAGED || r == ERR_SEAL ? EX_IOERR : EXIT_FAILURE;
+	if (store_new(&options, &d->store) < 0) {
+		log_error("out of memory");
+		return EXIT_FAILURE;
 	}
-	secret_wipe_stack(); /* the replay has been deep, and this frame stays */
-	store_get_info(d->store, &info);
-	if (info.log.created)
-		log_info("made a new keystore, %s; keep a copy of its key file %s apart from it", info.log.path,
-			 d->conf.key_file);
-	if (info.log.cut_tail)
-		log_warning("keystore %s: %llu bytes at its end were cut off: a change that a crash had cut short",
-			    info.log.path, (unsigned long long)info.log.cut_tail);
-	log_info("keystore open: %zu apps, %zu room keys, %llu records", info.apps, info.room_keys,
-		 (unsigned long long)info.log.records);
 	status = with_service(d);
-	store_close(d->store);
+	store_free(d->store);
 	return status;
 }
 
@@ -322,8 +411,6 @@ static void warn_without_effect(const struct conf *conf)
 {
 	if (conf->rate_per_app)
 		log_warning("limits.rate_per_app is set, but this version does not limit requests per app");
-	if (conf->audit[0])
-		log_warning("log.audit is set, but this version writes no audit trail");
 }
 
 /* As many descriptors as the hard limit allows, since the soft one is often 1024 for select(2)'s sake. */
@@ -372,8 +459,12 @@ static int with_memory(struct daemon *d)
  */
 static void bind_now(char **argv)
 {
-	if (getenv("LD_BIND_NOW"))
+	const char *set = getenv("LD_BIND_NOW");
+
+	if (set && *set) {						 /* empty is as good as not set */
+		(void)prctl(PR_SET_NAME, program_invocation_short_name); /* not "exe", by which nobody would find us */
 		return;
+	}
 	if (setenv("LD_BIND_NOW", "1", 1) == 0)
 		(void)execv("/proc/self/exe", argv); /* returns only where that fails, for want of /proc */
 	log_warning(
@@ -390,6 +481,8 @@ int main(int argc, char **argv)
 		return status;
 	bind_now(argv);
 	d.conf_path = args.conf_path;
+	d.accept_damaged_tail = args.accept_damaged_tail;
+	d.accept_rollback = args.accept_rollback;
 	if (load_conf(args.conf_path, &d.conf) < 0)
 		return EX_CONFIG;
 	if (args.check) {

@@ -16,15 +16,21 @@ struct worker {
 	struct service_worker scratch;
 };
 
+struct queue {
+	struct job *head, **tail;
+	size_t n;
+};
+
 struct pool {
 	struct service *svc; /* borrowed */
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
-	struct job *head, **tail; /* lock */
-	size_t queued;		  /* lock */
-	bool stopping;		  /* lock */
-	unsigned n_workers;	  /* threads that run */
-	struct worker *workers;	  /* owned */
+	struct queue admins, others; /* lock */
+	unsigned limit;		     /* how many may be at work at once */
+	unsigned working;	     /* lock; those that wait for a disk are not */
+	bool stopping;		     /* lock */
+	unsigned n_workers;	     /* threads that run */
+	struct worker *workers;	     /* owned */
 };
 
 int job_new(struct conn *conn, struct loop *loop, struct peer *peer, struct bytes frame, unsigned requests,
@@ -57,23 +63,75 @@ void job_free(struct job *job)
 	free(job);
 }
 
+/* ---- the queues; with the pool's lock ---- */
+
+static void queue_put(struct queue *q, struct job *job)
+{
+	*q->tail = job;
+	q->tail = &job->next;
+	q->n++;
+}
+
+static struct job *queue_take(struct queue *q)
+{
+	struct job *job = q->head;
+
+	q->head = job->next;
+	if (!q->head)
+		q->tail = &q->head;
+	q->n--;
+	job->next = NULL;
+	return job;
+}
+
+static size_t queued(const struct pool *pool)
+{
+	return pool->admins.n + pool->others.n;
+}
+
+/* ---- the workers ---- */
+
+static _Thread_local struct pool *pool_of_thread;
+
+void pool_waits(bool waits)
+{
+	struct pool *pool = pool_of_thread;
+
+	if (!pool)
+		return;
+	(void)pthread_mutex_lock(&pool->lock);
+	if (waits) {
+		pool->working--;
+		if (queued(pool))
+			(void)pthread_cond_signal(&pool->filled);
+	} else {
+		pool->working++; /* perhaps beyond the limit, until the next job is taken */
+	}
+	(void)pthread_mutex_unlock(&pool->lock);
+}
+
 static struct job *next_job(struct pool *pool)
 {
 	struct job *job = NULL;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	while (!pool->head && !pool->stopping)
+	while ((!queued(pool) || pool->working >= pool->limit) && !pool->stopping)
 		(void)pthread_cond_wait(&pool->filled, &pool->lock);
 	if (!pool->stopping) {
-		job = pool->head;
-		pool->head = job->next;
-		if (!pool->head)
-			pool->tail = &pool->head;
-		pool->queued--;
-		job->next = NULL;
+		job = queue_take(pool->admins.n ? &pool->admins : &pool->others);
+		pool->working++;
 	}
 	(void)pthread_mutex_unlock(&pool->lock);
 	return job;
+}
+
+static void job_done(struct pool *pool)
+{
+	(void)pthread_mutex_lock(&pool->lock);
+	pool->working--;
+	if (queued(pool))
+		(void)pthread_cond_signal(&pool->filled); /* one that had to stand by while this one worked */
+	(void)pthread_mutex_unlock(&pool->lock);
 }
 
 static void *work(void *arg)
@@ -82,12 +140,14 @@ static void *work(void *arg)
 	struct job *job;
 	unsigned n;
 
+	pool_of_thread = w->pool;
 	if (setpriority(PRIO_PROCESS, 0, WORKER_NICE) < 0) /* of this thread, on Linux */
 		log_warning("cannot lower the priority of a worker thread; slow requests may delay fast ones");
 	while ((job = next_job(w->pool))) {
 		(void)service_handle(w->pool->svc, &w->scratch, job->peer, buf_bytes(&job->in), SERVE_ALL, &job->out,
 				     &n);
 		secret_wipe_stack();
+		job_done(w->pool);
 		loop_post_job(job->loop, job);
 	}
 	return NULL;
@@ -97,7 +157,7 @@ static int start_workers(struct pool *pool, unsigned threads)
 {
 	for (unsigned i = 0; i < threads; i++) {
 		struct worker *w = &pool->workers[i];
-		int r = service_worker_init(&w->scratch);
+		int r = service_worker_init(pool->svc, &w->scratch);
 
 		if (r < 0)
 			return r;
@@ -119,12 +179,14 @@ int pool_new(struct service *svc, unsigned threads, struct pool **ret)
 	if (!pool)
 		return ERR_NOMEM;
 	pool->svc = svc;
-	pool->tail = &pool->head;
+	pool->admins.tail = &pool->admins.head;
+	pool->others.tail = &pool->others.head;
 	(void)pthread_mutex_init(&pool->lock, NULL);
 	(void)pthread_cond_init(&pool->filled, NULL); /* with default attributes glibc cannot fail here */
-	pool->workers = calloc(threads, sizeof(*pool->workers));
+	pool->limit = threads;
+	pool->workers = calloc((size_t)threads + POOL_SPARES, sizeof(*pool->workers));
 	if (pool->workers)
-		r = start_workers(pool, threads);
+		r = start_workers(pool, threads + POOL_SPARES);
 	if (r < 0) {
 		pool_free(pool);
 		return r;
@@ -135,15 +197,14 @@ int pool_new(struct service *svc, unsigned threads, struct pool **ret)
 
 int pool_submit(struct pool *pool, struct job *job)
 {
+	struct queue *q = peer_role(job->peer) == ROLE_ADMIN ? &pool->admins : &pool->others;
 	int r = 0;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	if (pool->queued >= POOL_MAX_QUEUED || pool->stopping) {
+	if (q->n >= POOL_MAX_QUEUED || pool->stopping) {
 		r = ERR_OVERLOADED;
 	} else {
-		*pool->tail = job;
-		pool->tail = &job->next;
-		pool->queued++;
+		queue_put(q, job);
 		(void)pthread_cond_signal(&pool->filled);
 	}
 	(void)pthread_mutex_unlock(&pool->lock);
@@ -155,22 +216,23 @@ size_t pool_queued(struct pool *pool)
 	size_t n;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	n = pool->queued;
+	n = queued(pool);
 	(void)pthread_mutex_unlock(&pool->lock);
 	return n;
 }
 
 void pool_cancel(struct pool *pool)
 {
-	struct job *job, *next;
+	struct job *job, *next, *all = NULL;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	job = pool->head;
-	pool->head = NULL;
-	pool->tail = &pool->head;
-	pool->queued = 0;
+	while (queued(pool)) {
+		job = queue_take(pool->admins.n ? &pool->admins : &pool->others);
+		job->next = all;
+		all = job;
+	}
 	(void)pthread_mutex_unlock(&pool->lock);
-	for (; job; job = next) {
+	for (job = all; job; job = next) {
 		next = job->next;
 		loop_post_job(job->loop, job);
 	}

@@ -1,8 +1,10 @@
 /*
  * pool - worker threads for what is slow: RSA, PBKDF2, key generation, disk syncs, large frames
  *
- * One queue under one mutex; results go back to the loop they came from, which takes the whole list at once. Workers run at
- * nice +10, so that a flood of slow requests does not delay what the loops serve themselves.
+ * Admins have a queue of their own, which goes first, so that an app that asks for too much cannot keep them from revoking it. One
+ * mutex is over both; results go back to the loop they came from, which takes the whole list at once. Workers run at nice +10, so that
+ * a flood of slow requests does not delay what the loops serve themselves. While one waits for the disk a spare one works in its
+ * stead: so many changes can share one sync, and disks do not hold up cores.
  */
 #ifndef E2EED_DAEMON_POOL_H
 #define E2EED_DAEMON_POOL_H
@@ -11,7 +13,7 @@
 #include "base/err.h"
 #include "proto/service.h"
 
-#define POOL_MAX_QUEUED 8192 /* frames; beyond it: OVERLOADED */
+#define POOL_MAX_QUEUED 8192 /* frames of each queue; beyond it: OVERLOADED */
 
 struct conn;
 struct loop;
@@ -33,7 +35,12 @@ int job_new(struct conn *conn, struct loop *loop, struct peer *peer, struct byte
 	    struct job **ret) WARN_UNUSED;
 void job_free(struct job *job);
 
-/** pool_new - start @threads workers. Return: 0, ERR_NOMEM, ERR_CRYPTO */
+#define POOL_SPARES 14 /* threads beside those that work */
+
+/** pool_waits - the calling thread begins or ends to wait for a disk; nothing if it is none of a pool's */
+void pool_waits(bool waits);
+
+/** pool_new - start workers, @threads of which are at work at once. Return: 0, ERR_NOMEM, ERR_CRYPTO */
 int pool_new(struct service *svc, unsigned threads, struct pool **ret) WARN_UNUSED;
 
 /** pool_submit - takes @job; on ERR_OVERLOADED it stays the caller's. Any loop. */

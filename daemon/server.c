@@ -143,22 +143,26 @@ static int identify(const struct listener *l, int fd, struct peer **ret)
 	struct ucred cred;
 	socklen_t n = sizeof(cred);
 	char origin[64];
+	int r;
 
 	if (l->kind == LISTENER_TCP) {
-		int r = name_tcp_peer(fd, origin, sizeof(origin));
-
+		r = name_tcp_peer(fd, origin, sizeof(origin));
 		return r < 0 ? r : peer_new(ROLE_NEW, origin, ret);
 	}
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &n) < 0)
 		return ERR_IO;
 	(void)snprintf(origin, sizeof(origin), "uid:%u", (unsigned)cred.uid); /* fits */
-	if (l->kind == LISTENER_APP)
-		return peer_new(ROLE_NEW, origin, ret);
-	if (!is_admin(&l->daemon->conf, cred.uid)) {
+	if (l->kind == LISTENER_ADMIN && !is_admin(&l->daemon->conf, cred.uid)) {
 		complain(&l->daemon->server, cred.uid, cred.pid);
 		return ERR_FORBIDDEN;
 	}
-	return peer_new(ROLE_ADMIN, origin, ret);
+	r = peer_new(l->kind == LISTENER_ADMIN ? ROLE_ADMIN : ROLE_NEW, origin, ret);
+	if (r == 0) {
+		(*ret)->is_process = true;
+		(*ret)->uid = cred.uid;
+		(*ret)->pid = cred.pid;
+	}
+	return r;
 }
 
 /* A last word to a client that there is no room for; if it does not fit into his empty socket, so be it. */

@@ -58,6 +58,16 @@ static struct bytes room_id_of(const void *value)
 	return BYTES(room->id, room->id_n);
 }
 
+static void room_free(struct room *room)
+{
+	ring_unref(room->now.ring);
+	ring_unref(room->tip.ring);
+	if (room->loading)
+		ring_list_fini(room->loading);
+	free(room->loading);
+	free(room);
+}
+
 /* ---- the app itself ---- */
 
 int app_new(struct bytes id, struct app **ret)
@@ -73,6 +83,8 @@ int app_new(struct bytes id, struct app **ret)
 	atomic_init(&app->refs, 1);
 	atomic_init(&app->token_epoch, 0);
 	atomic_init(&app->last_used_ms, 0);
+	for (int i = 0; i < APP_USE_NR; i++)
+		atomic_init(&app->uses[i], 0);
 	app->rooms = IDMAP_INIT(room_id_of);
 	app->id_n = id.n;
 	memcpy(app->id, id.p, id.n);
@@ -92,6 +104,8 @@ void app_unref(struct app *app)
 	if (!app || atomic_fetch_sub_explicit(&app->refs, 1, memory_order_acq_rel) != 1)
 		return;
 	app_view_unref(app->view);
+	app_view_unref(app->tip);
+	secret_free(app->key);
 	for (size_t i = 0; i < app->rooms.n; i++)
 		room_free(app->rooms.sorted[i]);
 	idmap_fini(&app->rooms);
@@ -102,6 +116,22 @@ void app_unref(struct app *app)
 struct bytes app_id(const struct app *app)
 {
 	return BYTES(app->id, app->id_n);
+}
+
+void app_count_use(struct app *app, enum app_use use)
+{
+	(void)atomic_fetch_add_explicit(&app->uses[use], 1, memory_order_relaxed);
+}
+
+bool app_take_uses(struct app *app, unsigned long ret[APP_USE_NR])
+{
+	unsigned long sum = 0;
+
+	for (int i = 0; i < APP_USE_NR; i++) {
+		ret[i] = i == APP_USE_NONE ? 0 : atomic_exchange_explicit(&app->uses[i], 0, memory_order_relaxed);
+		sum += ret[i];
+	}
+	return sum == 0;
 }
 
 void app_touch(struct app *app, int64_t now_ms)
@@ -126,12 +156,12 @@ int view_new(const struct app_view *from, struct app_view **ret)
 	atomic_init(&view->refs, 1);
 	view->pub = *from;
 	view->pub.n_identities = 0;
-	view->identities = calloc(from->n_identities, sizeof(*view->identities));
+	view->identities = calloc(from->n_identities + 1, sizeof(*view->identities));
 	if (!view->identities) {
 		app_view_unref(&view->pub);
 		return ERR_NOMEM;
 	}
-	r = secret_dup(secret_bytes(from->token), &view->token);
+	r = from->token ? secret_dup(secret_bytes(from->token), &view->token) : 0;
 	if (r < 0) {
 		app_view_unref(&view->pub);
 		return r;
@@ -155,15 +185,31 @@ static struct view *view_of(const struct app_view *view)
 	return (struct view *)(uintptr_t)view; /* it was allocated as one, and is const only for others */
 }
 
+const struct app_view *app_view_ref(const struct app_view *view)
+{
+	if (view)
+		atomic_fetch_add_explicit(&view_of(view)->refs, 1, memory_order_relaxed);
+	return view;
+}
+
 const struct app_view *app_get_view(struct app *app)
 {
 	const struct app_view *view;
 
 	lock_read(app);
-	view = app->view;
-	atomic_fetch_add_explicit(&view_of(view)->refs, 1, memory_order_relaxed);
+	view = app_view_ref(app->view);
 	unlock(app);
 	return view;
+}
+
+bool app_is_seen(struct app *app)
+{
+	bool seen;
+
+	lock_read(app);
+	seen = app->view != NULL;
+	unlock(app);
+	return seen;
 }
 
 void app_view_unref(const struct app_view *pub)
@@ -179,14 +225,16 @@ void app_view_unref(const struct app_view *pub)
 	free(view);
 }
 
-void app_set_view(struct app *app, struct app_view *view)
+void app_publish_view(struct app *app, const struct app_view *view)
 {
 	const struct app_view *old;
 
+	(void)app_view_ref(view);
 	lock_write(app);
 	old = app->view;
 	app->view = view;
-	atomic_store_explicit(&app->token_epoch, view->token_epoch, memory_order_release);
+	if (view)
+		atomic_store_explicit(&app->token_epoch, view->token_epoch, memory_order_release);
 	unlock(app);
 	app_view_unref(old);
 }
@@ -203,7 +251,7 @@ struct room *app_find_room(const struct app *app, struct bytes id)
 	return idmap_find(&app->rooms, id);
 }
 
-int app_build_room(struct app *app, struct bytes id, struct room **ret)
+int app_add_room(struct app *app, struct bytes id, bool later, struct room **ret)
 {
 	struct room *room = calloc(1, sizeof(*room) + id.n);
 	int r;
@@ -214,34 +262,33 @@ int app_build_room(struct app *app, struct bytes id, struct room **ret)
 	memcpy(room->id, id.p, id.n);
 	lock_write(app);
 	r = idmap_reserve(&app->rooms);
+	if (r == 0)
+		idmap_add(&app->rooms, room, later);
 	unlock(app);
-	if (r < 0) {
-		room_free(room);
-		return r;
-	}
-	*ret = room;
-	return 0;
+	if (r < 0)
+		free(room);
+	else
+		*ret = room;
+	return r;
 }
 
-void room_free(struct room *room)
+void room_state_set(struct room_state *state, const struct room_state *to)
 {
-	if (!room)
-		return;
-	ring_unref(room->ring);
-	free(room);
+	struct ring *old = state->ring;
+
+	*state = *to;
+	(void)ring_ref(to->ring);
+	ring_unref(old);
 }
 
-void app_set_room(struct app *app, struct room *room, bool add, bool later, struct room_state *state)
+void app_publish_room(struct app *app, struct room *room, const struct room_state *to)
 {
 	struct ring *old;
 
+	(void)ring_ref(to->ring);
 	lock_write(app);
-	old = room->ring;
-	room->perms = state->perms;
-	room->next_number = state->next_number;
-	room->ring = TAKE(state->ring);
-	if (add)
-		idmap_add(&app->rooms, room, later);
+	old = room->now.ring;
+	room->now = *to;
 	unlock(app);
 	ring_unref(old);
 }
@@ -260,8 +307,8 @@ int app_get_ring(struct app *app, struct bytes room_id, unsigned perms, struct r
 
 	lock_read(app);
 	room = idmap_find(&app->rooms, room_id);
-	if (room && room->perms && (room->perms & perms) == perms) {
-		*ret = ring_ref(room->ring);
+	if (room && room->now.perms && (room->now.perms & perms) == perms) {
+		*ret = ring_ref(room->now.ring);
 		r = 0;
 	}
 	unlock(app);
@@ -273,15 +320,15 @@ void app_each_room(struct app *app, void (*fn)(void *arg, const struct room_info
 	lock_read(app);
 	for (size_t i = 0; i < app->rooms.n; i++) {
 		const struct room *room = app->rooms.sorted[i];
-		const struct ring_key *current = ring_current(room->ring);
+		const struct ring_key *current = ring_current(room->now.ring);
 		struct room_info info = {
 			.room_id = room_id_of(room),
-			.perms = room->perms,
-			.keys = ring_len(room->ring),
+			.perms = room->now.perms,
+			.keys = ring_len(room->now.ring),
 			.current_kid = current ? current->kid : BYTES_NONE,
 		};
 
-		if (room->perms)
+		if (room->now.perms)
 			fn(arg, &info);
 	}
 	unlock(app);

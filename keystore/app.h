@@ -16,11 +16,20 @@
 #include "keystore/idmap.h"
 #include "keystore/store.h"
 
-/* Once known, a room stays, even with nothing granted and its keys purged: the numbers of its keys are not used again. */
-struct room {
+struct room_state {
 	unsigned perms;	      /* 0: nothing granted */
 	unsigned next_number; /* of a key */
 	struct ring *ring;    /* reference, or NULL */
+};
+
+/*
+ * Once known, a room stays, even with nothing granted and its keys purged: the numbers of its keys are not used again. One without
+ * anything is as good as none.
+ */
+struct room {
+	struct room_state now;	   /* what readers see */
+	struct room_state tip;	   /* mutator's: with all that is staged; the same as now otherwise */
+	struct ring_list *loading; /* mutator's: keys on their way into a ring, while the keystore is read; owned */
 	size_t id_n;
 	uint8_t id[];
 };
@@ -29,9 +38,12 @@ struct app {
 	atomic_uint refs;
 	atomic_uint_fast64_t token_epoch;
 	atomic_int_fast64_t last_used_ms;
-	pthread_rwlock_t lock;	     /* over view and rooms */
-	const struct app_view *view; /* reference */
+	atomic_ulong uses[APP_USE_NR];
+	pthread_rwlock_t lock;	     /* over view, rooms and their now */
+	const struct app_view *view; /* reference; NULL: nobody sees the app */
 	struct idmap rooms;	     /* owns struct room */
+	const struct app_view *tip;  /* mutator's: reference; the same as view but for what is staged */
+	struct secret *key; /* mutator's: owned; seals the app's secrets in records; NULL of one that is revoked */
 	size_t id_n;
 	uint8_t id[];
 };
@@ -45,27 +57,21 @@ int app_new(struct bytes id, struct app **ret) WARN_UNUSED;
 /** view_new - everything is copied, keys are referenced. Return: 0, ERR_NOMEM. */
 int view_new(const struct app_view *from, struct app_view **ret) WARN_UNUSED;
 
-/** app_set_view - publish @view; takes it over */
-void app_set_view(struct app *app, struct app_view *view);
+/** app_publish_view - what readers see from now on; a reference is taken; NULL: nothing */
+void app_publish_view(struct app *app, const struct app_view *view);
+const struct app_view *app_view_ref(const struct app_view *view);
+
+bool app_is_seen(struct app *app);
 
 struct room *app_find_room(const struct app *app, struct bytes id); /* for the mutator */
 
-/** app_build_room - a room without grant and keys, for app_set_room(), and a place for it. Return: 0, ERR_NOMEM. */
-int app_build_room(struct app *app, struct bytes id, struct room **ret) WARN_UNUSED;
-void room_free(struct room *room);
-DEFINE_FREEP(struct room *, room_freep, room_free)
+/** app_add_room - a room without grant and keys, which is as good as none. Return: 0, ERR_NOMEM. */
+int app_add_room(struct app *app, struct bytes id, bool later, struct room **ret) WARN_UNUSED;
+void app_sort_rooms(struct app *app); /* after additions for later */
 
-struct room_state {
-	unsigned perms;
-	unsigned next_number;
-	struct ring *ring; /* owned */
-};
+/** app_publish_room - what readers see of it from now on; the ring is referenced */
+void app_publish_room(struct app *app, struct room *room, const struct room_state *to);
 
-/**
- * app_set_room - publish a room's new state; takes over its ring and, with @add, the room
- * @later: as in idmap_add(); then app_sort_rooms() must follow
- */
-void app_set_room(struct app *app, struct room *room, bool add, bool later, struct room_state *state);
-void app_sort_rooms(struct app *app);
+void room_state_set(struct room_state *state, const struct room_state *to); /* with references */
 
 #endif

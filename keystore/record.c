@@ -1,5 +1,7 @@
 #include "keystore/record.h"
 
+#include <assert.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -8,10 +10,16 @@
 #include "keystore/le.h"
 #include "keystore/sealed_log.h"
 
-#define VERSION	  1u
-#define MAX_PKCS8 8192u
-#define MIN_GRANT 5u /* bytes that one takes at least; bounds lists before they are allocated */
-#define MIN_KEY	  24u
+#define VERSION	     2u
+#define MAX_PKCS8    8192u
+#define MIN_GRANT    5u /* bytes that one takes at least; bounds lists before they are allocated */
+#define MIN_KEY	     24u
+#define MIN_IDENTITY 32u
+
+#define NONCE_SIZE   crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
+#define SECRET_EXTRA (NONCE_SIZE + crypto_aead_xchacha20poly1305_ietf_ABYTES) /* what sealing adds to a secret */
+
+_Static_assert(RECORD_APP_KEY_SIZE == crypto_aead_xchacha20poly1305_ietf_KEYBYTES, "an app's key is an AEAD key");
 
 /*
  * One description of the layout serves measuring, writing and reading, so that they cannot drift apart. A failure is sticky and
@@ -19,9 +27,11 @@
  */
 struct codec {
 	enum { MEASURE, WRITE, READ } mode;
-	uint8_t *out;	 /* WRITE */
-	struct bytes in; /* READ: what is left */
-	size_t n;	 /* bytes measured or written */
+	uint8_t *out;		      /* WRITE */
+	struct bytes in;	      /* READ: what is left */
+	size_t n;		      /* bytes measured or written */
+	const struct secret *app_key; /* MEASURE, WRITE */
+	struct bytes app_id;	      /* secrets are bound to it */
 	int err;
 };
 
@@ -69,18 +79,26 @@ static void code_u32(struct codec *c, uint32_t *v)
 	put(c, raw, sizeof(raw));
 }
 
-static void code_i64(struct codec *c, int64_t *v)
+static void code_u64(struct codec *c, uint64_t *v)
 {
 	uint8_t raw[8];
 
 	if (c->mode == READ) {
 		struct bytes b = take(c, sizeof(raw));
 
-		*v = b.n ? (int64_t)le64_get(b.p) : 0;
+		*v = b.n ? le64_get(b.p) : 0;
 		return;
 	}
-	le64_put(raw, (uint64_t)*v);
+	le64_put(raw, *v);
 	put(c, raw, sizeof(raw));
+}
+
+static void code_i64(struct codec *c, int64_t *v)
+{
+	uint64_t u = (uint64_t)*v;
+
+	code_u64(c, &u);
+	*v = (int64_t)u;
 }
 
 static void code_bytes(struct codec *c, struct bytes *v)
@@ -96,6 +114,33 @@ static void code_bytes(struct codec *c, struct bytes *v)
 		*v = take(c, n);
 	else
 		put(c, v->p, v->n);
+}
+
+/* In the record: nonce | ciphertext | tag, or nothing where there is no secret. */
+static void code_secret(struct codec *c, struct bytes *v)
+{
+	uint32_t n = (uint32_t)(v->n + SECRET_EXTRA);
+	uint8_t *p;
+
+	if (c->mode == READ || !v->n) {
+		code_bytes(c, v);
+		return;
+	}
+	assert(c->app_key);
+	if (v->n > SEALED_LOG_MAX_RECORD) {
+		c->err = ERR_TOO_LARGE;
+		return;
+	}
+	code_u32(c, &n);
+	if (c->mode == MEASURE) {
+		c->n += n;
+		return;
+	}
+	p = c->out + c->n;
+	randombytes_buf(p, NONCE_SIZE);
+	(void)crypto_aead_xchacha20poly1305_ietf_encrypt(p + NONCE_SIZE, NULL, v->p, v->n, c->app_id.p, c->app_id.n,
+							 NULL, p, secret_read(c->app_key)); /* cannot fail */
+	c->n += n;
 }
 
 /* How many elements follow, each of at least @min bytes. */
@@ -153,11 +198,30 @@ static void code_keys(struct codec *c, struct record *r)
 	for (size_t i = 0; i < r->n_keys && !c->err; i++) {
 		code_u32(c, &r->keys[i].number);
 		code_bytes(c, &r->keys[i].kid);
-		code_bytes(c, &r->keys[i].jwk);
+		code_secret(c, &r->keys[i].jwk);
 		code_bytes(c, &r->keys[i].ts);
 		code_i64(c, &r->keys[i].order_ms);
 	}
 	code_u32(c, &r->current);
+}
+
+static void code_identities(struct codec *c, struct record *r)
+{
+	code_count(c, &r->n_identities, MIN_IDENTITY);
+	if (c->mode == READ && r->n_identities) {
+		r->identities = calloc(r->n_identities, sizeof(*r->identities));
+		if (!r->identities) {
+			c->err = ERR_NOMEM;
+			r->n_identities = 0;
+		}
+	}
+	for (size_t i = 0; i < r->n_identities && !c->err; i++) {
+		code_bytes(c, &r->identities[i].key_id);
+		code_i64(c, &r->identities[i].created_ms);
+		code_i64(c, &r->identities[i].retired_ms);
+		code_i64(c, &r->identities[i].expires_ms);
+		code_secret(c, &r->identities[i].pkcs8);
+	}
 }
 
 /* Everything behind version and operation. */
@@ -165,23 +229,26 @@ static void code_body(struct codec *c, struct record *r)
 {
 	uint8_t purge = r->purge;
 
+	code_u64(c, &r->seq);
 	code_i64(c, &r->time_ms);
 	code_bytes(c, &r->app_id);
+	c->app_id = r->app_id;
 	switch (r->op) {
 	case RECORD_APP_CREATED:
 		code_bytes(c, &r->name);
-		code_bytes(c, &r->token);
+		code_bytes(c, &r->app_key);
+		code_secret(c, &r->token);
 		code_bytes(c, &r->key_id);
 		code_i64(c, &r->created_ms);
-		code_bytes(c, &r->pkcs8);
+		code_secret(c, &r->pkcs8);
 		code_grants(c, r);
 		break;
 	case RECORD_TOKEN_SET:
-		code_bytes(c, &r->token);
+		code_secret(c, &r->token);
 		break;
 	case RECORD_IDENTITY_ADDED:
 		code_bytes(c, &r->key_id);
-		code_bytes(c, &r->pkcs8);
+		code_secret(c, &r->pkcs8);
 		code_i64(c, &r->previous_expires_ms);
 		break;
 	case RECORD_GRANT_SET:
@@ -197,6 +264,27 @@ static void code_body(struct codec *c, struct record *r)
 		break;
 	case RECORD_ROOM_KEYS_ADDED:
 		code_bytes(c, &r->room_id);
+		code_keys(c, r);
+		break;
+	case RECORD_APP_REVOKED:
+	case RECORD_SNAPSHOT_END:
+		break;
+	case RECORD_CUSTODY:
+		code_bytes(c, &r->custody);
+		break;
+	case RECORD_APP:
+		code_bytes(c, &r->name);
+		code_i64(c, &r->created_ms);
+		code_i64(c, &r->revoked_ms);
+		code_bytes(c, &r->app_key);
+		code_secret(c, &r->token);
+		code_u64(c, &r->token_seq);
+		code_identities(c, r);
+		break;
+	case RECORD_ROOM:
+		code_bytes(c, &r->room_id);
+		code_perms(c, &r->perms);
+		code_u32(c, &r->next_number);
 		code_keys(c, r);
 		break;
 	}
@@ -283,9 +371,20 @@ static bool perms_ok(unsigned perms)
 	return perms > 0 && perms <= PERM_ALL;
 }
 
-static bool pkcs8_ok(struct bytes der)
+/* @extra: what sealing has added to secrets, SECRET_EXTRA or nothing */
+static bool secret_ok(struct bytes s, size_t min, size_t max, size_t extra)
 {
-	return der.n > 0 && der.n <= MAX_PKCS8;
+	return s.n >= min + extra && s.n <= max + extra;
+}
+
+static bool pkcs8_ok(struct bytes der, size_t extra)
+{
+	return secret_ok(der, 1, MAX_PKCS8, extra);
+}
+
+static bool token_ok(struct bytes token, size_t extra)
+{
+	return secret_ok(token, STORE_TOKEN_SIZE, STORE_TOKEN_SIZE, extra);
 }
 
 static bool grants_ok(const struct record *r)
@@ -296,36 +395,57 @@ static bool grants_ok(const struct record *r)
 	return true;
 }
 
-static bool keys_ok(const struct record *r)
+static bool keys_ok(const struct record *r, size_t extra)
 {
 	for (size_t i = 0; i < r->n_keys; i++) {
 		const struct record_key *k = &r->keys[i];
 
-		if (k->number == RECORD_SAME_CURRENT || !kid_ok(k->kid) || k->jwk.n == 0 || k->jwk.n > RECORD_MAX_JWK ||
-		    !text_ok(k->ts, RECORD_MAX_TS))
+		if (k->number == RECORD_SAME_CURRENT || !kid_ok(k->kid) ||
+		    !secret_ok(k->jwk, 1, RECORD_MAX_JWK, extra) || !text_ok(k->ts, RECORD_MAX_TS))
 			return false;
 	}
-	return r->n_keys > 0 || r->current != RECORD_SAME_CURRENT;
+	return true;
 }
 
-static bool record_ok(const struct record *r)
+static bool app_ok(const struct record *r, size_t extra)
 {
-	if (!id_ok(r->app_id))
+	if (!text_ok(r->name, STORE_MAX_NAME))
+		return false;
+	if (r->revoked_ms)
+		return r->app_key.n == 0 && r->token.n == 0 && r->n_identities == 0;
+	for (size_t i = 0; i < r->n_identities; i++)
+		if (!uuid_ok(r->identities[i].key_id) || !pkcs8_ok(r->identities[i].pkcs8, extra))
+			return false;
+	return r->app_key.n == RECORD_APP_KEY_SIZE && token_ok(r->token, extra) && r->n_identities > 0;
+}
+
+static bool record_ok(const struct record *r, size_t extra)
+{
+	if (r->op == RECORD_CUSTODY || r->op == RECORD_SNAPSHOT_END ? r->app_id.n > 0 : !id_ok(r->app_id))
 		return false;
 	switch (r->op) {
 	case RECORD_APP_CREATED:
-		return text_ok(r->name, STORE_MAX_NAME) && r->token.n == STORE_TOKEN_SIZE && uuid_ok(r->key_id) &&
-		       pkcs8_ok(r->pkcs8) && grants_ok(r);
+		return text_ok(r->name, STORE_MAX_NAME) && r->app_key.n == RECORD_APP_KEY_SIZE &&
+		       token_ok(r->token, extra) && uuid_ok(r->key_id) && pkcs8_ok(r->pkcs8, extra) && grants_ok(r);
 	case RECORD_TOKEN_SET:
-		return r->token.n == STORE_TOKEN_SIZE;
+		return token_ok(r->token, extra);
 	case RECORD_IDENTITY_ADDED:
-		return uuid_ok(r->key_id) && pkcs8_ok(r->pkcs8);
+		return uuid_ok(r->key_id) && pkcs8_ok(r->pkcs8, extra);
 	case RECORD_GRANT_SET:
 		return id_ok(r->room_id) && perms_ok(r->perms);
 	case RECORD_GRANT_DROPPED:
 		return id_ok(r->room_id);
 	case RECORD_ROOM_KEYS_ADDED:
-		return id_ok(r->room_id) && keys_ok(r);
+		return id_ok(r->room_id) && keys_ok(r, extra) && (r->n_keys > 0 || r->current != RECORD_SAME_CURRENT);
+	case RECORD_APP_REVOKED:
+	case RECORD_SNAPSHOT_END:
+		return true;
+	case RECORD_CUSTODY:
+		return r->custody.n == RECORD_CUSTODY_SIZE;
+	case RECORD_APP:
+		return app_ok(r, extra);
+	case RECORD_ROOM:
+		return id_ok(r->room_id) && r->perms <= PERM_ALL && keys_ok(r, extra);
 	}
 	return false;
 }
@@ -344,13 +464,13 @@ static int encode(struct codec *c, const struct record *record)
 	return c->err;
 }
 
-int record_encode(const struct record *record, struct secret **ret)
+int record_encode(const struct record *record, const struct secret *app_key, struct secret **ret)
 {
 	CLEANUP(secret_freep) struct secret *plain = NULL;
-	struct codec c = { .mode = MEASURE };
+	struct codec c = { .mode = MEASURE, .app_key = app_key };
 	int r;
 
-	if (!record_ok(record))
+	if (!record_ok(record, 0))
 		return ERR_INVALID_PARAMS;
 	r = encode(&c, record);
 	if (r < 0)
@@ -360,12 +480,37 @@ int record_encode(const struct record *record, struct secret **ret)
 	r = secret_new(c.n, &plain);
 	if (r < 0)
 		return r;
-	c = (struct codec){ .mode = WRITE, .out = secret_write(plain) };
+	c = (struct codec){ .mode = WRITE, .out = secret_write(plain), .app_key = app_key };
 	r = encode(&c, record);
 	if (r < 0)
 		return r;
 	*ret = TAKE(plain);
 	return 0;
+}
+
+int record_open_secret(const struct record *record, struct bytes sealed, const struct secret *app_key,
+		       struct secret **ret)
+{
+	CLEANUP(secret_freep) struct secret *plain = NULL;
+	int r;
+
+	if (!app_key || sealed.n < SECRET_EXTRA)
+		return ERR_DAMAGED;
+	r = secret_new(sealed.n - SECRET_EXTRA, &plain);
+	if (r < 0)
+		return r;
+	if (crypto_aead_xchacha20poly1305_ietf_decrypt(secret_write(plain), NULL, NULL, sealed.p + NONCE_SIZE,
+						       sealed.n - NONCE_SIZE, record->app_id.p, record->app_id.n,
+						       sealed.p, secret_read(app_key)) < 0)
+		return ERR_DAMAGED;
+	*ret = TAKE(plain);
+	return 0;
+}
+
+static bool op_is_known(uint8_t op)
+{
+	return (op >= RECORD_APP_CREATED && op <= RECORD_APP_REVOKED) ||
+	       (op >= RECORD_CUSTODY && op <= RECORD_SNAPSHOT_END);
 }
 
 int record_decode(struct bytes plain, struct buf *why, struct record *ret)
@@ -376,7 +521,7 @@ int record_decode(struct bytes plain, struct buf *why, struct record *ret)
 	*ret = (struct record){ 0 };
 	code_u8(&c, &version);
 	code_u8(&c, &op);
-	if (!c.err && (version != VERSION || op < RECORD_APP_CREATED || op > RECORD_ROOM_KEYS_ADDED)) {
+	if (!c.err && (version != VERSION || !op_is_known(op))) {
 		buf_printf(
 			why,
 			"a record is of a kind this version does not know (version %u, operation %u): a newer e2eed wrote it",
@@ -388,7 +533,7 @@ int record_decode(struct bytes plain, struct buf *why, struct record *ret)
 		code_body(&c, ret);
 	if (c.err == ERR_NOMEM)
 		return c.err;
-	if (c.err || c.in.n || !record_ok(ret)) {
+	if (c.err || c.in.n || !record_ok(ret, SECRET_EXTRA)) {
 		buf_put_str(why, "a record is sealed well but its content is not valid");
 		return ERR_DAMAGED;
 	}
@@ -399,7 +544,9 @@ void record_fini(struct record *record)
 {
 	free(record->grants);
 	free(record->keys);
+	free(record->identities);
 	record->grants = NULL;
 	record->keys = NULL;
-	record->n_grants = record->n_keys = 0;
+	record->identities = NULL;
+	record->n_grants = record->n_keys = record->n_identities = 0;
 }

@@ -24,8 +24,16 @@ enum record_op { /* the number stands in the file */
 		 RECORD_GRANT_SET = 4,
 		 RECORD_GRANT_DROPPED = 5,
 		 RECORD_ROOM_KEYS_ADDED = 6,
+		 RECORD_APP_REVOKED = 7,
+		 /* what a rewritten file begins with: the state as it was, then RECORD_SNAPSHOT_END */
+		 RECORD_CUSTODY = 32,
+		 RECORD_APP = 33,
+		 RECORD_ROOM = 34,
+		 RECORD_SNAPSHOT_END = 35,
 };
 
+#define RECORD_CUSTODY_SIZE 32
+#define RECORD_APP_KEY_SIZE 32
 #define RECORD_MAX_TS	    4096
 #define RECORD_MAX_JWK	    4096
 #define RECORD_SAME_CURRENT UINT32_MAX
@@ -33,42 +41,67 @@ enum record_op { /* the number stands in the file */
 struct record_key {
 	uint32_t number;
 	struct bytes kid;
-	struct bytes jwk;
+	struct bytes jwk; /* secret */
 	struct bytes ts;
 	int64_t order_ms;
 };
 
-/* All bytes are borrowed. Which members count depends on the operation. */
+struct record_identity {
+	struct bytes key_id; /* a UUID without NUL */
+	int64_t created_ms, retired_ms, expires_ms;
+	struct bytes pkcs8; /* secret */
+};
+
+/*
+ * All bytes are borrowed. Which members count depends on the operation. Members that are secret are sealed under the app's own key
+ * in the record: record_encode() is given them plain, record_decode() gives them sealed, and record_open_secret() opens one.
+ */
 struct record {
 	enum record_op op;
+	uint64_t seq; /* number of the change, rising; of a snapshot's records: of the last change that it holds */
 	int64_t time_ms;
-	struct bytes app_id;
+	struct bytes app_id; /* empty in CUSTODY and SNAPSHOT_END */
 
-	struct bytes name;	     /* APP_CREATED */
-	struct bytes token;	     /* APP_CREATED, TOKEN_SET */
+	struct bytes
+		custody;   /* CUSTODY: the root of the keys for what lies outside the keystore (audit trail, anchor) */
+	struct bytes name; /* APP_CREATED, APP */
+	struct bytes app_key;	     /* APP_CREATED, APP: empty of a revoked app */
+	struct bytes token;	     /* APP_CREATED, TOKEN_SET, APP; secret; empty of a revoked app */
+	uint64_t token_seq;	     /* APP: of the change that set the token */
 	struct bytes key_id;	     /* APP_CREATED, IDENTITY_ADDED: a UUID without NUL */
-	struct bytes pkcs8;	     /* APP_CREATED, IDENTITY_ADDED */
-	int64_t created_ms;	     /* APP_CREATED */
+	struct bytes pkcs8;	     /* APP_CREATED, IDENTITY_ADDED; secret */
+	int64_t created_ms;	     /* APP_CREATED, APP */
+	int64_t revoked_ms;	     /* APP: 0 while it is active */
 	int64_t previous_expires_ms; /* IDENTITY_ADDED */
+
+	struct record_identity *identities; /* APP: the current one first; none of a revoked app */
+	size_t n_identities;
 
 	struct room_grant *grants; /* APP_CREATED */
 	size_t n_grants;
 
-	struct bytes room_id; /* GRANT_SET, GRANT_DROPPED, ROOM_KEYS_ADDED */
-	unsigned perms;	      /* GRANT_SET */
+	struct bytes room_id; /* GRANT_SET, GRANT_DROPPED, ROOM_KEYS_ADDED, ROOM */
+	unsigned perms;	      /* GRANT_SET, ROOM (there 0 is possible) */
 	bool purge;	      /* GRANT_DROPPED */
+	uint32_t
+		next_number; /* ROOM: of a key; a room of many keys takes several records, which repeat all but the keys */
 
-	struct record_key *keys; /* ROOM_KEYS_ADDED */
+	struct record_key *keys; /* ROOM_KEYS_ADDED, ROOM */
 	size_t n_keys;
-	uint32_t current; /* ROOM_KEYS_ADDED: number of the key to make current, or RECORD_SAME_CURRENT */
+	uint32_t current; /* ROOM_KEYS_ADDED, ROOM: number of the key to make current, or RECORD_SAME_CURRENT */
 };
 
 /**
  * record_encode - what record_decode() would refuse is refused here, so that no record is written that could not be read again
+ * @app_key: seals what is secret; NULL for a record that holds nothing secret
  *
  * Return: 0, ERR_INVALID_PARAMS, ERR_TOO_LARGE, ERR_NOMEM.
  */
-int record_encode(const struct record *record, struct secret **ret) WARN_UNUSED;
+int record_encode(const struct record *record, const struct secret *app_key, struct secret **ret) WARN_UNUSED;
+
+/** record_open_secret - Return: 0; ERR_DAMAGED where it does not authenticate; ERR_NOMEM */
+int record_open_secret(const struct record *record, struct bytes sealed, const struct secret *app_key,
+		       struct secret **ret) WARN_UNUSED;
 
 /**
  * record_decode - strict: every field valid, nothing left over

@@ -190,3 +190,28 @@ int ring_new(const struct ring *old, struct ring_key *const *added, size_t n_add
 	*ret = ring;
 	return 0;
 }
+
+int ring_list_add(struct ring_list *list, struct ring_key *key)
+{
+	if (list->n == list->cap) {
+		size_t cap = list->cap ? 2 * list->cap : 4;
+		struct ring_key **keys = reallocarray(list->keys, cap, sizeof(struct ring_key *));
+
+		if (!keys) {
+			ring_key_unref(key);
+			return ERR_NOMEM;
+		}
+		list->keys = keys;
+		list->cap = cap;
+	}
+	list->keys[list->n++] = key;
+	return 0;
+}
+
+void ring_list_fini(struct ring_list *list)
+{
+	for (size_t i = 0; i < list->n; i++)
+		ring_key_unref(list->keys[i]);
+	free(list->keys);
+	*list = RING_LIST_INIT;
+}

@@ -25,4 +25,17 @@ int ring_key_new(unsigned number, struct bytes kid, struct bytes ts, int64_t ord
 int ring_new(const struct ring *old, struct ring_key *const *added, size_t n_added, uint32_t current,
 	     struct ring **ret) WARN_UNUSED;
 
+/* keys that are collected one by one and made into a ring at once: a ring for each of n keys would cost n * n steps */
+struct ring_list {
+	struct ring_key **keys; /* owned references */
+	size_t n, cap;
+	uint32_t current; /* as for ring_new() */
+};
+
+#define RING_LIST_INIT ((struct ring_list){ .current = RING_SAME_CURRENT })
+
+/** ring_list_add - takes over the reference, whatever the result. Return: 0, ERR_NOMEM. */
+int ring_list_add(struct ring_list *list, struct ring_key *key) WARN_UNUSED;
+void ring_list_fini(struct ring_list *list);
+
 #endif

@@ -14,19 +14,10 @@ static struct bytes app_id_of(const void *value)
 
 int state_init(struct state *state)
 {
-	*state = (struct state){ .apps = IDMAP_INIT(app_id_of), .loading = true };
+	*state = (struct state){ .apps = IDMAP_INIT(app_id_of) };
+	atomic_init(&state->n_apps, 0);
 	atomic_init(&state->room_keys, 0);
 	return lock_init(&state->lock);
-}
-
-void state_loaded(struct state *state)
-{
-	for (size_t i = 0; i < state->apps.n; i++)
-		app_sort_rooms(state->apps.sorted[i]);
-	(void)pthread_rwlock_wrlock(&state->lock);
-	idmap_sort(&state->apps);
-	(void)pthread_rwlock_unlock(&state->lock);
-	state->loading = false;
 }
 
 void state_fini(struct state *state)
@@ -44,179 +35,166 @@ struct app *state_find(struct state *state, struct bytes id)
 	(void)pthread_rwlock_rdlock(&state->lock);
 	app = app_ref(idmap_find(&state->apps, id));
 	(void)pthread_rwlock_unlock(&state->lock);
+	if (app && !app_is_seen(app)) {
+		app_unref(app);
+		app = NULL;
+	}
 	return app;
 }
 
-/* ---- the keys of a record ---- */
-
-static int parse_identity(struct bytes pkcs8, struct rsa_key **ret)
+/* The mutator alone adds to the map, so it may look without the lock. */
+static struct app *find_place(struct state *state, struct bytes id)
 {
-	CLEANUP(secret_freep) struct secret *der = NULL;
-	int r;
-
-	r = secret_dup(pkcs8, &der);
-	if (r < 0)
-		return r;
-	return rsa_from_pkcs8(der, ret);
+	return idmap_find(&state->apps, id);
 }
 
-static int parse_room_key(struct bytes jwk, struct roomkey **ret)
+struct app *state_find_tip(struct state *state, struct bytes id)
 {
-	CLEANUP(secret_freep) struct secret *text = NULL;
-	int r;
+	struct app *app = find_place(state, id);
 
-	r = secret_dup(jwk, &text);
-	if (r < 0)
-		return r;
-	return roomkey_from_jwk(text, ret);
-}
-
-int parsed_from_record(const struct record *record, struct parsed *ret)
-{
-	CLEANUP(parsed_fini) struct parsed parsed = { 0 };
-	int r;
-
-	if (record->pkcs8.n) {
-		r = parse_identity(record->pkcs8, &parsed.identity);
-		if (r < 0)
-			return r;
-	}
-	if (record->n_keys) {
-		parsed.keys = calloc(record->n_keys, sizeof(struct roomkey *));
-		if (!parsed.keys)
-			return ERR_NOMEM;
-	}
-	for (size_t i = 0; i < record->n_keys; i++) {
-		r = parse_room_key(record->keys[i].jwk, &parsed.keys[i]);
-		if (r < 0)
-			return r;
-		parsed.n_keys++;
-	}
-	*ret = parsed;
-	parsed = (struct parsed){ 0 };
-	return 0;
-}
-
-void parsed_fini(struct parsed *parsed)
-{
-	rsa_unref(parsed->identity);
-	for (size_t i = 0; i < parsed->n_keys; i++)
-		roomkey_unref(parsed->keys[i]);
-	free(parsed->keys);
-	*parsed = (struct parsed){ 0 };
+	return app && app->tip ? app : NULL;
 }
 
 /* ---- preparing ---- */
 
-void change_fini(struct change *change)
+void state_release(struct change *change)
 {
-	if (change->add_room)
-		room_free(change->room);
-	ring_unref(change->room_state.ring);
+	for (size_t i = 0; i < change->n_rooms; i++)
+		ring_unref(change->rooms[i].to.ring);
+	free(change->rooms);
+	secret_free(change->app_key);
 	app_view_unref(change->view);
 	app_unref(change->app);
 	*change = (struct change){ 0 };
 }
 
-static struct identity new_identity(const struct record *record, int64_t created_ms, struct rsa_key *key)
+static struct identity new_identity(struct bytes key_id, int64_t created_ms, struct rsa_key *key)
 {
 	struct identity id = { .created_ms = created_ms, .key = key };
 
-	assert(record->key_id.n == sizeof(id.key_id) - 1);
-	memcpy(id.key_id, record->key_id.p, record->key_id.n);
+	assert(key_id.n == sizeof(id.key_id) - 1);
+	memcpy(id.key_id, key_id.p, key_id.n);
 	return id;
 }
 
-/* Set the grant of @room_id in @app, which nobody else sees yet. */
-static int add_first_room(struct app *app, const struct room_grant *grant)
+/* A new entry of change->rooms, for a room that may be a new one; a room that is listed already is found again. */
+static int change_room(struct state *state, struct change *change, struct bytes room_id, bool add,
+		       struct room_change **ret)
 {
-	struct room_state state = { .perms = grant->perms };
-	struct room *room = app_find_room(app, grant->room_id);
-	bool add = !room;
+	struct room *room = app_find_room(change->app, room_id);
+	struct room_change *entry = change->rooms;
+	int r;
 
-	if (add) {
-		int r = app_build_room(app, grant->room_id, &room);
-
+	if (!room && !add)
+		return ERR_NOT_FOUND;
+	if (!room) {
+		r = app_add_room(change->app, room_id, state->loading, &room);
 		if (r < 0)
 			return r;
 	}
-	app_set_room(app, room, add, false, &state);
+	while (entry < change->rooms + change->n_rooms && entry->room != room)
+		entry++;
+	if (entry == change->rooms + change->n_rooms) {
+		*entry = (struct room_change){ .room = room };
+		room_state_set(&entry->to, &room->tip);
+		change->n_rooms++;
+	}
+	*ret = entry;
+	return 0;
+}
+
+static int reserve_rooms(struct change *change, size_t n)
+{
+	change->rooms = calloc(n ? n : 1, sizeof(*change->rooms));
+	return change->rooms ? 0 : ERR_NOMEM;
+}
+
+/* An app's place among the others, for one that nobody sees yet. */
+static int make_place(struct state *state, struct bytes id, struct app **ret)
+{
+	CLEANUP(app_unrefp) struct app *app = NULL;
+	int r = app_new(id, &app);
+
+	if (r < 0)
+		return r;
+	(void)pthread_rwlock_wrlock(&state->lock);
+	r = idmap_reserve(&state->apps);
+	if (r == 0)
+		idmap_add(&state->apps, app_ref(app), state->loading);
+	(void)pthread_rwlock_unlock(&state->lock);
+	if (r < 0)
+		return r;
+	*ret = app; /* borrowed from the map */
 	return 0;
 }
 
 static int prepare_app(struct state *state, const struct record *record, const struct parsed *parsed,
 		       struct change *change)
 {
-	CLEANUP(app_unrefp) struct app *app = NULL;
-	CLEANUP(secret_freep) struct secret *token = NULL;
-	struct identity identity = new_identity(record, record->created_ms, parsed->identity);
-	struct app_view *view;
-	int r;
+	struct identity identity = new_identity(record->key_id, record->created_ms, parsed->identities[0]);
+	const struct app_view view = {
+		.name = record->name,
+		.created_ms = record->created_ms,
+		.token_epoch = state->epoch_base + record->seq,
+		.token_seq = record->seq,
+		.token = parsed->token,
+		.n_identities = 1,
+		.identities = &identity,
+	};
+	struct app *app = find_place(state, record->app_id);
+	int r = 0;
 
-	r = app_new(record->app_id, &app);
+	if (!app)
+		r = make_place(state, record->app_id, &app);
 	if (r < 0)
 		return r;
-	r = secret_dup(record->token, &token);
-	if (r < 0)
-		return r;
-	r = view_new(&(struct app_view){ .name = record->name,
-					 .created_ms = record->created_ms,
-					 .token_epoch = 1,
-					 .token = token,
-					 .n_identities = 1,
-					 .identities = &identity },
-		     &view);
-	if (r < 0)
-		return r;
-	app_set_view(app, view);
-	for (size_t i = 0; i < record->n_grants; i++) {
-		r = add_first_room(app, &record->grants[i]);
-		if (r < 0)
-			return r;
+	change->app = app_ref(app);
+	r = view_new(&view, &change->view);
+	if (r == 0)
+		r = secret_dup(secret_bytes(parsed->app_key), &change->app_key);
+	if (r == 0)
+		r = reserve_rooms(change, record->n_grants);
+	for (size_t i = 0; i < record->n_grants && r == 0; i++) {
+		struct room_change *entry;
+
+		r = change_room(state, change, record->grants[i].room_id, true, &entry);
+		if (r == 0)
+			entry->to.perms = record->grants[i].perms;
 	}
-	(void)pthread_rwlock_wrlock(&state->lock);
-	r = idmap_reserve(&state->apps);
-	(void)pthread_rwlock_unlock(&state->lock);
-	if (r < 0)
-		return r;
-	change->app = TAKE(app);
-	change->add_app = true;
-	return 0;
+	return r;
 }
 
-static int prepare_token(const struct record *record, struct change *change)
+static int prepare_token(struct state *state, const struct record *record, const struct parsed *parsed,
+			 struct change *change)
 {
-	CLEANUP(secret_freep) struct secret *token = NULL;
-	struct app_view view = *change->app->view;
-	int r;
+	struct app_view view = *change->app->tip;
 
-	r = secret_dup(record->token, &token);
-	if (r < 0)
-		return r;
-	view.token = token;
-	view.token_epoch++;
+	view.token = parsed->token;
+	view.token_seq = record->seq;
+	view.token_epoch = state->epoch_base + record->seq;
 	return view_new(&view, &change->view);
 }
 
 static int prepare_identity(const struct record *record, const struct parsed *parsed, struct change *change)
 {
-	struct app_view view = *change->app->view;
+	struct app_view view = *change->app->tip;
+	struct rsa_key *key = parsed->identities[0];
 	struct identity *all;
 	size_t n = 0;
 	int r;
 
-	if (rsa_same_public(view.identities[0].key, parsed->identity))
+	if (rsa_same_public(view.identities[0].key, key))
 		return ERR_ALREADY_EXISTS;
 	all = calloc(view.n_identities + 1, sizeof(*all));
 	if (!all)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < view.n_identities; i++) {
-		if (!rsa_same_public(view.identities[i].key, parsed->identity)) /* a retired key comes back */
+		if (!rsa_same_public(view.identities[i].key, key)) /* a retired key comes back */
 			all[++n] = view.identities[i];
 	}
 	all[1].retired_ms = record->time_ms;
 	all[1].expires_ms = record->previous_expires_ms;
-	all[0] = new_identity(record, record->time_ms, parsed->identity);
+	all[0] = new_identity(record->key_id, record->time_ms, key);
 	view.identities = all;
 	view.n_identities = n + 1;
 	r = view_new(&view, &change->view); /* copies */
@@ -224,107 +202,141 @@ static int prepare_identity(const struct record *record, const struct parsed *pa
 	return r;
 }
 
-static int prepare_grant(const struct record *record, struct change *change)
+static int prepare_grant(struct state *state, const struct record *record, struct change *change)
 {
-	struct room *room = app_find_room(change->app, record->room_id);
+	struct room_change *entry;
+	int r = change_room(state, change, record->room_id, true, &entry);
 
-	if (room) {
-		change->room_state = (struct room_state){ record->perms, room->next_number, ring_ref(room->ring) };
-	} else {
-		int r = app_build_room(change->app, record->room_id, &room);
-
-		if (r < 0)
-			return r;
-		change->add_room = true;
-		change->room_state.perms = record->perms;
-	}
-	change->room = room;
-	return 0;
+	if (r == 0)
+		entry->to.perms = record->perms;
+	return r;
 }
 
-static int prepare_drop(const struct record *record, struct change *change)
+static bool has_keys(const struct room *room)
 {
-	struct room *room = app_find_room(change->app, record->room_id);
+	return ring_len(room->tip.ring) || (room->loading && room->loading->n);
+}
 
-	if (!room || (!room->perms && !(record->purge && ring_len(room->ring))))
+static int prepare_drop(struct state *state, const struct record *record, struct change *change)
+{
+	struct room_change *entry;
+	int r = change_room(state, change, record->room_id, false, &entry);
+
+	if (r < 0)
+		return r;
+	if (!entry->to.perms && !(record->purge && has_keys(entry->room)))
 		return ERR_NOT_FOUND;
-	change->room = room;
-	change->room_state = (struct room_state){ .perms = 0,
-						  .next_number = room->next_number,
-						  .ring = record->purge ? NULL : ring_ref(room->ring) };
+	entry->to.perms = 0;
+	if (record->purge) {
+		ring_unref(TAKE(entry->to.ring));
+		if (entry->room->loading)
+			ring_list_fini(entry->room->loading);
+	}
 	return 0;
 }
 
-static int build_ring(const struct room *room, const struct record *record, const struct parsed *parsed,
-		      struct ring_key **added, struct ring **ret)
+/* The keys of a record as a list; numbers follow the former ones. */
+static int make_ring_keys(const struct record *record, const struct parsed *parsed, bool in_order, unsigned first,
+			  struct ring_list *ret)
 {
 	for (size_t i = 0; i < record->n_keys; i++) {
 		const struct record_key *k = &record->keys[i];
+		struct ring_key *key;
 		int r;
 
-		if (k->number != room->next_number + i)
+		if (in_order && k->number != first + i)
 			return ERR_INVALID_KEY;
-		r = ring_key_new(k->number, k->kid, k->ts, k->order_ms, parsed->keys[i], &added[i]);
+		r = ring_key_new(k->number, k->kid, k->ts, k->order_ms, parsed->keys[i], &key);
+		if (r == 0)
+			r = ring_list_add(ret, key);
 		if (r < 0)
 			return r;
 	}
-	return ring_new(room->ring, added, record->n_keys, record->current, ret);
+	return 0;
 }
 
-static int prepare_keys(const struct record *record, const struct parsed *parsed, struct change *change)
+static int prepare_keys(struct state *state, const struct record *record, const struct parsed *parsed,
+			struct change *change)
 {
-	struct room *room = app_find_room(change->app, record->room_id);
-	struct ring_key **added;
-	int r;
+	CLEANUP(ring_list_fini) struct ring_list added = RING_LIST_INIT;
+	struct ring *ring = NULL;
+	struct room_change *entry;
+	int r = change_room(state, change, record->room_id, false, &entry);
 
-	if (!room)
-		return ERR_NOT_FOUND;
-	if (record->n_keys >= RECORD_SAME_CURRENT - room->next_number)
-		return ERR_INVALID_KEY;
-	added = calloc(record->n_keys + 1, sizeof(*added));
-	if (!added)
-		return ERR_NOMEM;
-	r = build_ring(room, record, parsed, added, &change->room_state.ring);
-	for (size_t i = 0; i < record->n_keys; i++)
-		ring_key_unref(added[i]); /* the ring has its own references */
-	free(added);
 	if (r < 0)
 		return r;
-	change->room = room;
-	change->room_state.perms = room->perms;
-	change->room_state.next_number = room->next_number + (unsigned)record->n_keys;
+	if (record->n_keys >= RECORD_SAME_CURRENT - entry->to.next_number)
+		return ERR_INVALID_KEY;
+	r = make_ring_keys(record, parsed, true, entry->to.next_number, &added);
+	if (r == 0)
+		r = ring_new(entry->to.ring, added.keys, added.n, record->current, &ring);
+	if (r < 0)
+		return r;
+	ring_unref(entry->to.ring);
+	entry->to.ring = ring;
+	entry->to.next_number += (unsigned)record->n_keys;
 	return 0;
+}
+
+static int prepare_revoked(const struct record *record, struct change *change)
+{
+	struct app_view view = *change->app->tip;
+
+	view.revoked_ms = record->time_ms;
+	view.token = NULL;
+	view.token_epoch = UINT64_MAX;
+	view.identities = NULL;
+	view.n_identities = 0;
+	change->revoke = true;
+	return view_new(&view, &change->view);
 }
 
 int state_prepare(struct state *state, const struct record *record, const struct parsed *parsed, struct change *ret)
 {
-	CLEANUP(change_fini) struct change change = { .app = state_find(state, record->app_id) };
+	CLEANUP(state_release) struct change change = { .app = app_ref(state_find_tip(state, record->app_id)) };
 	int r = ERR_INTERNAL;
 
 	if (record->op == RECORD_APP_CREATED) {
 		if (change.app)
 			return ERR_ALREADY_EXISTS;
-	} else if (!change.app) {
-		return ERR_NOT_FOUND;
-	}
-	switch (record->op) {
-	case RECORD_APP_CREATED:
 		r = prepare_app(state, record, parsed, &change);
-		break;
+		if (r < 0)
+			return r;
+		*ret = change;
+		change = (struct change){ 0 };
+		return 0;
+	}
+	if (!change.app)
+		return ERR_NOT_FOUND;
+	if (change.app->tip->revoked_ms)
+		return ERR_FORBIDDEN;
+	r = reserve_rooms(&change, 1);
+	if (r < 0)
+		return r;
+	switch (record->op) {
 	case RECORD_TOKEN_SET:
-		r = prepare_token(record, &change);
+		r = prepare_token(state, record, parsed, &change);
 		break;
 	case RECORD_IDENTITY_ADDED:
 		r = prepare_identity(record, parsed, &change);
 		break;
 	case RECORD_GRANT_SET:
-		r = prepare_grant(record, &change);
+		r = prepare_grant(state, record, &change);
 		break;
 	case RECORD_GRANT_DROPPED:
-		r = prepare_drop(record, &change);
+		r = prepare_drop(state, record, &change);
 		break;
 	case RECORD_ROOM_KEYS_ADDED:
-		r = prepare_keys(record, parsed, &change);
+		r = prepare_keys(state, record, parsed, &change);
+		break;
+	case RECORD_APP_REVOKED:
+		r = prepare_revoked(record, &change);
+		break;
+	case RECORD_APP_CREATED: /* above */
+	case RECORD_CUSTODY:	 /* no changes: state_load() */
+	case RECORD_APP:
+	case RECORD_ROOM:
+	case RECORD_SNAPSHOT_END:
 		break;
 	}
 	if (r < 0)
@@ -334,24 +346,356 @@ int state_prepare(struct state *state, const struct record *record, const struct
 	return 0;
 }
 
-/* ---- publishing ---- */
+/* ---- staging, publishing, taking back ---- */
+
+static void set_tip(struct app *app, const struct app_view *view)
+{
+	const struct app_view *old = app->tip;
+
+	app->tip = app_view_ref(view);
+	app_view_unref(old);
+}
+
+void state_stage(struct change *change)
+{
+	struct app *app = change->app;
+
+	if (change->view)
+		set_tip(app, change->view);
+	if (change->app_key)
+		app->key = TAKE(change->app_key);
+	for (size_t i = 0; i < change->n_rooms; i++)
+		room_state_set(&change->rooms[i].room->tip, &change->rooms[i].to);
+	for (size_t i = 0; change->revoke && i < app->rooms.n; i++)
+		room_state_set(&((struct room *)app->rooms.sorted[i])->tip, &(struct room_state){ 0 });
+}
+
+static void publish_room(struct state *state, struct app *app, struct room *room, const struct room_state *to)
+{
+	size_t before = ring_len(room->now.ring), after = ring_len(to->ring);
+
+	app_publish_room(app, room, to);
+	(void)atomic_fetch_add_explicit(&state->room_keys, after - before, memory_order_relaxed); /* wraps well */
+}
 
 void state_apply(struct state *state, struct change *change)
 {
-	if (change->add_app) {
-		(void)pthread_rwlock_wrlock(&state->lock);
-		idmap_add(&state->apps, app_ref(change->app), state->loading);
-		(void)pthread_rwlock_unlock(&state->lock);
-	}
-	if (change->view)
-		app_set_view(change->app, TAKE(change->view));
-	if (change->room) {
-		size_t before = ring_len(change->room->ring), after = ring_len(change->room_state.ring);
+	struct app *app = change->app;
+	bool was_seen = app->view != NULL;
 
-		app_set_room(change->app, change->room, change->add_room, state->loading, &change->room_state);
-		change->add_room = false; /* the app owns it now */
-		(void)atomic_fetch_add_explicit(&state->room_keys, after - before,
-						memory_order_relaxed); /* wraps well */
+	/* rooms first: whoever sees a new app sees its rooms */
+	for (size_t i = 0; i < change->n_rooms; i++)
+		publish_room(state, app, change->rooms[i].room, &change->rooms[i].to);
+	if (change->view)
+		app_publish_view(app, change->view);
+	if (!was_seen && app->view)
+		atomic_fetch_add_explicit(&state->n_apps, 1, memory_order_relaxed);
+	if (change->revoke) {
+		for (size_t i = 0; i < app->rooms.n; i++) {
+			struct room *room = app->rooms.sorted[i];
+
+			publish_room(state, app, room, &(struct room_state){ 0 });
+			if (room->loading)
+				ring_list_fini(room->loading);
+		}
+		secret_freep(&app->key); /* with it whatever is left of the app's records on the disk cannot be read */
 	}
-	change_fini(change);
+	state_release(change);
+}
+
+void state_drop(struct change *change)
+{
+	struct app *app = change->app;
+
+	if (app) {
+		set_tip(app, app->view);
+		if (!app->view)
+			secret_freep(&app->key);
+		for (size_t i = 0; i < app->rooms.n; i++) {
+			struct room *room = app->rooms.sorted[i];
+
+			room_state_set(&room->tip, &room->now);
+		}
+	}
+	state_release(change);
+}
+
+/* ---- loading ---- */
+
+void state_begin_loading(struct state *state)
+{
+	state->loading = true;
+}
+
+static int parse_identity(const struct record *record, struct bytes sealed, const struct secret *app_key,
+			  struct rsa_key **ret)
+{
+	CLEANUP(secret_freep) struct secret *der = NULL;
+	int r = record_open_secret(record, sealed, app_key, &der);
+
+	return r < 0 ? r : rsa_from_pkcs8(der, ret);
+}
+
+static int parse_room_key(const struct record *record, struct bytes sealed, const struct secret *app_key,
+			  struct roomkey **ret)
+{
+	CLEANUP(secret_freep) struct secret *text = NULL;
+	int r = record_open_secret(record, sealed, app_key, &text);
+
+	return r < 0 ? r : roomkey_from_jwk(text, ret);
+}
+
+static void parsed_fini(struct parsed *parsed)
+{
+	secret_free(parsed->token);
+	secret_free(parsed->app_key);
+	for (size_t i = 0; i < parsed->n_identities; i++)
+		rsa_unref(parsed->identities[i]);
+	free(parsed->identities);
+	for (size_t i = 0; i < parsed->n_keys; i++)
+		roomkey_unref(parsed->keys[i]);
+	free(parsed->keys);
+	*parsed = (struct parsed){ 0 };
+}
+
+static int parse_identities(const struct record *record, const struct secret *app_key, struct parsed *parsed)
+{
+	const struct record_identity one = { .pkcs8 = record->pkcs8 };
+	const struct record_identity *all = record->n_identities ? record->identities : &one;
+	size_t n = record->n_identities ? record->n_identities : record->pkcs8.n ? 1 : 0;
+
+	parsed->identities = calloc(n + 1, sizeof(struct rsa_key *));
+	if (!parsed->identities)
+		return ERR_NOMEM;
+	for (; parsed->n_identities < n; parsed->n_identities++) {
+		int r = parse_identity(record, all[parsed->n_identities].pkcs8, app_key,
+				       &parsed->identities[parsed->n_identities]);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* The secrets of a decoded record; the app's key comes with the record, or from the records before. */
+static int parse_record(struct state *state, const struct record *record, struct parsed *parsed)
+{
+	struct app *app = state_find_tip(state, record->app_id);
+	const struct secret *app_key = app ? app->key : NULL;
+	int r = 0;
+
+	if (record->app_key.n) {
+		r = secret_dup(record->app_key, &parsed->app_key);
+		app_key = parsed->app_key;
+	}
+	if (r == 0 && record->token.n)
+		r = record_open_secret(record, record->token, app_key, &parsed->token);
+	if (r == 0)
+		r = parse_identities(record, app_key, parsed);
+	if (r < 0)
+		return r;
+	parsed->keys = calloc(record->n_keys + 1, sizeof(struct roomkey *));
+	if (!parsed->keys)
+		return ERR_NOMEM;
+	for (; parsed->n_keys < record->n_keys; parsed->n_keys++) {
+		r = parse_room_key(record, record->keys[parsed->n_keys].jwk, app_key, &parsed->keys[parsed->n_keys]);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int load_app(struct state *state, const struct record *record, const struct parsed *parsed)
+{
+	CLEANUP(state_release) struct change change = { 0 };
+	struct app_view view = {
+		.name = record->name,
+		.created_ms = record->created_ms,
+		.revoked_ms = record->revoked_ms,
+		.token_seq = record->token_seq,
+		.token_epoch = record->revoked_ms ? UINT64_MAX : state->epoch_base + record->token_seq,
+		.token = parsed->token,
+		.n_identities = record->n_identities,
+	};
+	struct app *app = find_place(state, record->app_id);
+	struct identity *all;
+	int r = 0;
+
+	if (app && app->tip)
+		return ERR_ALREADY_EXISTS;
+	if (!app)
+		r = make_place(state, record->app_id, &app);
+	if (r < 0)
+		return r;
+	change.app = app_ref(app);
+	all = calloc(record->n_identities + 1, sizeof(*all));
+	if (!all)
+		return ERR_NOMEM;
+	for (size_t i = 0; i < record->n_identities; i++) {
+		const struct record_identity *from = &record->identities[i];
+
+		all[i] = new_identity(from->key_id, from->created_ms, parsed->identities[i]);
+		all[i].retired_ms = from->retired_ms;
+		all[i].expires_ms = from->expires_ms;
+	}
+	view.identities = all;
+	r = view_new(&view, &change.view);
+	free(all);
+	if (r == 0 && parsed->app_key)
+		r = secret_dup(secret_bytes(parsed->app_key), &change.app_key);
+	if (r < 0)
+		return r;
+	state_stage(&change);
+	state_apply(state, &change);
+	return 0;
+}
+
+/* Keys of a room, from a change or a snapshot: collected, and made into a ring when all is read. */
+static int load_keys(struct state *state, const struct record *record, const struct parsed *parsed)
+{
+	struct app *app = state_find_tip(state, record->app_id);
+	bool change = record->op == RECORD_ROOM_KEYS_ADDED;
+	struct room *room;
+	int r = 0;
+
+	if (!app || app->tip->revoked_ms)
+		return ERR_NOT_FOUND;
+	room = app_find_room(app, record->room_id);
+	if (!room && change)
+		return ERR_NOT_FOUND;
+	if (!room)
+		r = app_add_room(app, record->room_id, true, &room);
+	if (r == 0 && !room->loading) {
+		room->loading = malloc(sizeof(*room->loading));
+		if (!room->loading)
+			return ERR_NOMEM;
+		*room->loading = RING_LIST_INIT;
+	}
+	if (r < 0)
+		return r;
+	if (change && record->n_keys >= RECORD_SAME_CURRENT - room->tip.next_number)
+		return ERR_INVALID_KEY;
+	r = make_ring_keys(record, parsed, change, room->tip.next_number, room->loading);
+	if (r < 0)
+		return r;
+	if (change) {
+		room->tip.next_number += (unsigned)record->n_keys;
+	} else {
+		room->tip.next_number = record->next_number;
+		room->tip.perms = record->perms;
+	}
+	if (record->current != RECORD_SAME_CURRENT)
+		room->loading->current = record->current;
+	app_publish_room(app, room, &room->tip); /* without keys so far */
+	return 0;
+}
+
+int state_load(struct state *state, const struct record *record, struct buf *why)
+{
+	CLEANUP(parsed_fini) struct parsed parsed = { 0 };
+	struct change change;
+	int r = parse_record(state, record, &parsed);
+
+	assert(state->loading);
+	if (r == ERR_NOMEM)
+		return r;
+	if (r < 0) {
+		buf_put_str(why, "a record is sealed well but holds a key that is not usable");
+		return ERR_DAMAGED;
+	}
+	switch (record->op) {
+	case RECORD_APP:
+		r = load_app(state, record, &parsed);
+		break;
+	case RECORD_ROOM:
+	case RECORD_ROOM_KEYS_ADDED:
+		r = load_keys(state, record, &parsed);
+		break;
+	default:
+		r = state_prepare(state, record, &parsed, &change);
+		if (r < 0)
+			break;
+		state_stage(&change);
+		state_apply(state, &change);
+	}
+	if (r < 0 && r != ERR_NOMEM) {
+		buf_put_str(why, "a record is sealed well but contradicts the ones before it");
+		r = ERR_DAMAGED;
+	}
+	return r;
+}
+
+static int finish_room(struct state *state, struct app *app, struct room *room, struct buf *why)
+{
+	struct ring_list *list = TAKE(room->loading);
+	struct room_state to = room->tip;
+	int r = 0;
+
+	to.ring = NULL;
+	if (list && list->n)
+		r = ring_new(NULL, list->keys, list->n, list->current, &to.ring);
+	if (list)
+		ring_list_fini(list);
+	free(list);
+	if (r < 0) {
+		if (r != ERR_NOMEM)
+			buf_put_str(why, "a room's current key is not among its keys");
+		return r == ERR_NOMEM ? r : ERR_DAMAGED;
+	}
+	room_state_set(&room->tip, &to);
+	publish_room(state, app, room, &to);
+	ring_unref(to.ring);
+	return 0;
+}
+
+int state_loaded(struct state *state, struct buf *why)
+{
+	for (size_t i = 0; i < state->apps.n; i++) {
+		struct app *app = state->apps.sorted[i];
+
+		app_sort_rooms(app);
+		for (size_t k = 0; k < app->rooms.n; k++) {
+			int r = finish_room(state, app, app->rooms.sorted[k], why);
+
+			if (r < 0)
+				return r;
+		}
+	}
+	(void)pthread_rwlock_wrlock(&state->lock);
+	idmap_sort(&state->apps);
+	(void)pthread_rwlock_unlock(&state->lock);
+	state->loading = false;
+	return 0;
+}
+
+void state_forget(struct state *state)
+{
+	for (size_t i = 0; i < state->apps.n; i++) {
+		struct app *app = state->apps.sorted[i];
+
+		set_tip(app, NULL);
+		app_publish_view(app, NULL);
+		secret_freep(&app->key);
+		for (size_t k = 0; k < app->rooms.n; k++) {
+			struct room *room = app->rooms.sorted[k];
+
+			room_state_set(&room->tip, &(struct room_state){ 0 });
+			app_publish_room(app, room, &(struct room_state){ 0 });
+			if (room->loading)
+				ring_list_fini(room->loading);
+			free(TAKE(room->loading));
+		}
+	}
+	atomic_store(&state->n_apps, 0);
+	atomic_store(&state->room_keys, 0);
+}
+
+void state_end_absent(struct state *state)
+{
+	for (size_t i = 0; i < state->apps.n; i++) {
+		struct app *app = state->apps.sorted[i];
+
+		if (!app->view)
+			atomic_store_explicit(&app->token_epoch, UINT64_MAX, memory_order_release);
+	}
 }

@@ -1,25 +1,23 @@
 #include "keystore/store.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <pthread.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/clock.h"
-#include "keystore/app.h"
-#include "keystore/record.h"
-#include "keystore/state.h"
+#include "keystore/store_private.h"
 
-struct store {
-	pthread_mutex_t
-		mutation; /* one mutation at a time: over the log, and over what only a mutator may do to the state */
-	struct sealed_log *log; /* owned */
-	struct state state;
-	struct seal seal; /* owned */
+#define JOIN_(a_, b_) a_##b_
+#define JOIN(a_, b_)  JOIN_(a_, b_)
 
-	pthread_mutex_t info_lock; /* over info: a copy, so that looking does not wait for a disk */
-	struct sealed_log_info info;
-};
+/* Hold @mutex_ until the end of the block. */
+#define LOCKED(mutex_)                                                              \
+	CLEANUP(unlockp) pthread_mutex_t *JOIN(locked_mutex_, __LINE__) = (mutex_); \
+	lock(JOIN(locked_mutex_, __LINE__))
 
 static void lock(pthread_mutex_t *mutex)
 {
@@ -34,111 +32,115 @@ static void unlockp(pthread_mutex_t **mutex)
 	(void)pthread_mutex_unlock(*mutex);
 }
 
-/* Hold @mutex_ until the end of the block. */
-#define LOCKED(mutex_)                                             \
-	CLEANUP(unlockp) pthread_mutex_t *locked_mutex = (mutex_); \
-	lock(locked_mutex)
-
-static void note_info(struct store *store)
+void store_note_info(struct store *store)
 {
+	struct store_info info = {
+		.locked = !store->log,
+		.seq = store->seq,
+		.erase_due = store->erase_due && store->erase_failed,
+		.anchor_errno = store->anchor_errno,
+		.syncs = store->syncs,
+	};
+
+	if (store->log)
+		sealed_log_get_info(store->log, &info.log);
+	info.log.path = store->path; /* it outlives the log */
+	info.compaction_due =
+		info.log.bytes > 2 * store->base_bytes + COMPACTION_SLACK || info.log.residue || info.erase_due;
 	LOCKED(&store->info_lock);
-	sealed_log_get_info(store->log, &store->info);
+	store->info = info;
 }
 
-/* ---- opening ---- */
-
-struct replay {
-	struct state *state;
-	struct buf *why;
-};
-
-static int replay_record(void *arg, uint64_t seq, struct bytes plain)
-{
-	struct replay *replay = arg;
-	CLEANUP(record_fini) struct record record = { 0 };
-	CLEANUP(parsed_fini) struct parsed parsed = { 0 };
-	struct change change;
-	int r;
-
-	(void)seq; /* the log names it */
-	r = record_decode(plain, replay->why, &record);
-	if (r < 0)
-		return r;
-	r = parsed_from_record(&record, &parsed);
-	if (r == ERR_INVALID_KEY) {
-		buf_put_str(replay->why, "a record is sealed well but holds a key that is not usable");
-		return ERR_DAMAGED;
-	}
-	if (r < 0)
-		return r;
-	r = state_prepare(replay->state, &record, &parsed, &change);
-	if (r < 0 && r != ERR_NOMEM) {
-		buf_put_str(replay->why, "a record is sealed well but contradicts the ones before it");
-		return ERR_DAMAGED;
-	}
-	if (r < 0)
-		return r;
-	state_apply(replay->state, &change);
-	return 0;
-}
-
-int store_open(const char *path, struct seal *seal, bool create, struct buf *why, struct store **ret)
+int store_new(const struct store_options *options, struct store **ret)
 {
 	struct store *store = calloc(1, sizeof(*store));
-	struct replay replay;
-	int r;
 
-	if (!store) {
-		seal->fini(seal);
+	if (!store)
+		return ERR_NOMEM;
+	if (state_init(&store->state) < 0) {
+		free(store);
 		return ERR_NOMEM;
 	}
-	store->seal = *seal;
-	*seal = (struct seal){ 0 };
-	(void)pthread_mutex_init(&store->mutation, NULL); /* the default kind allocates nothing and cannot fail */
+	/* the default kinds allocate nothing and cannot fail */
+	(void)pthread_mutex_init(&store->mutation, NULL);
+	(void)pthread_mutex_init(&store->maintenance, NULL);
 	(void)pthread_mutex_init(&store->info_lock, NULL);
-	r = state_init(&store->state);
-	if (r < 0) {
-		store->seal.fini(&store->seal);
-		free(store);
-		return r;
+	(void)pthread_cond_init(&store->settled, NULL);
+	store->options = *options;
+	store->path = strdup(options->path);
+	store->anchor_path = strdup(options->anchor ? options->anchor : "");
+	store->witness = strdup(options->witness ? options->witness : "");
+	if (!store->path || !store->anchor_path || !store->witness) {
+		store_free(store);
+		return ERR_NOMEM;
 	}
-	replay = (struct replay){ &store->state, why };
-	r = sealed_log_open(path, &store->seal, create, replay_record, &replay, why, &store->log);
-	if (r < 0) {
-		store_close(store);
-		return r;
-	}
-	state_loaded(&store->state);
-	note_info(store);
+	store_note_info(store);
 	*ret = store;
 	return 0;
 }
 
-void store_close(struct store *store)
+void store_free(struct store *store)
 {
 	if (!store)
 		return;
-	sealed_log_close(store->log);
+	store_close_files(store);
 	state_fini(&store->state);
-	store->seal.fini(&store->seal);
+	(void)pthread_cond_destroy(&store->settled);
 	(void)pthread_mutex_destroy(&store->info_lock);
+	(void)pthread_mutex_destroy(&store->maintenance);
 	(void)pthread_mutex_destroy(&store->mutation);
+	free(store->path);
+	free(store->anchor_path);
+	free(store->witness);
 	free(store);
+}
+
+int store_unlock(struct store *store, const struct seal *seal, struct buf *why)
+{
+	LOCKED(&store->maintenance);
+	{
+		LOCKED(&store->mutation);
+		return store->log ? 0 : store_load(store, seal, why);
+	}
+}
+
+void store_lock(struct store *store)
+{
+	LOCKED(&store->maintenance);
+	{
+		LOCKED(&store->mutation);
+		assert(!store->flushing && !store->first);
+		if (store->log)
+			store->left_at = sealed_log_mark(store->log);
+		store_close_files(store);
+		state_forget(&store->state);
+		store_note_info(store);
+	}
+}
+
+bool store_is_locked(struct store *store)
+{
+	LOCKED(&store->info_lock);
+	return store->info.locked;
 }
 
 void store_get_info(struct store *store, struct store_info *ret)
 {
 	struct store_info info;
 
-	(void)pthread_rwlock_rdlock(&store->state.lock);
-	info.apps = store->state.apps.n;
-	(void)pthread_rwlock_unlock(&store->state.lock);
-	info.room_keys = atomic_load_explicit(&store->state.room_keys, memory_order_relaxed);
 	{
 		LOCKED(&store->info_lock);
-		info.log = store->info;
+		info = store->info;
 	}
+	info.apps = atomic_load_explicit(&store->state.n_apps, memory_order_relaxed);
+	info.room_keys = atomic_load_explicit(&store->state.room_keys, memory_order_relaxed);
 	*ret = info;
+}
+
+int store_audit_key(struct store *store, struct secret **ret)
+{
+	LOCKED(&store->mutation);
+	return store->custody ? log_key_derive(store->custody, STORE_KEY_AUDIT, ret) : ERR_LOCKED;
 }
 
 /* ---- finding ---- */
@@ -151,52 +153,375 @@ struct app *store_find_app(struct store *store, struct bytes id)
 void store_each_app(struct store *store, void (*fn)(void *arg, struct app *app), void *arg)
 {
 	(void)pthread_rwlock_rdlock(&store->state.lock);
-	for (size_t i = 0; i < store->state.apps.n; i++)
-		fn(arg, store->state.apps.sorted[i]);
+	for (size_t i = 0; i < store->state.apps.n; i++) {
+		if (app_is_seen(store->state.apps.sorted[i]))
+			fn(arg, store->state.apps.sorted[i]);
+	}
 	(void)pthread_rwlock_unlock(&store->state.lock);
+}
+
+/* ---- committing ---- */
+
+static void waiting(struct store *store, bool waits)
+{
+	if (store->options.waiting)
+		store->options.waiting(store->options.arg, waits);
+}
+
+/* With the mutation lock, which is given up meanwhile: until nothing is staged or on its way. */
+static void wait_idle(struct store *store)
+{
+	waiting(store, true);
+	while (store->flushing || store->first)
+		(void)pthread_cond_wait(&store->settled, &store->mutation); /* fails only for mistakes of ours */
+	waiting(store, false);
+}
+
+/*
+ * With the mutation lock, which is given up meanwhile, and before a change is looked at: a rewrite goes first. It needs a moment when
+ * nothing is staged, which might never come by itself while many threads commit.
+ */
+static void wait_turn(struct store *store)
+{
+	if (!store->rewrites_waiting)
+		return;
+	waiting(store, true);
+	while (store->rewrites_waiting)
+		(void)pthread_cond_wait(&store->settled, &store->mutation); /* as above */
+	waiting(store, false);
+}
+
+/*
+ * With the mutation lock, which is given up meanwhile: until what is staged by now is settled. Not until nothing is: that moment might
+ * never come while many threads commit. Return: did all of it last? Then so does what was found by it.
+ */
+static bool wait_settled(struct store *store)
+{
+	const uint64_t upto = store->tip_seq;
+	const unsigned long failures = store->failures;
+
+	if (store->seq == upto)
+		return true;
+	waiting(store, true);
+	while (store->seq < upto && store->failures == failures)
+		(void)pthread_cond_wait(&store->settled, &store->mutation); /* as above */
+	waiting(store, false);
+	return store->failures == failures;
+}
+
+static void note_anchor(struct store *store)
+{
+	struct sealed_log_info log;
+
+	if (!store->anchor)
+		return;
+	sealed_log_get_info(store->log, &log);
+	store->anchor_errno =
+		anchor_set(store->anchor, (struct anchor_mark){ log.generation, store->seq }) < 0 ? errno : 0;
+}
+
+static void check_lost(struct store *store)
+{
+	struct sealed_log_info log;
+
+	sealed_log_get_info(store->log, &log);
+	if (log.failed && store->options.lost)
+		store->options.lost(store->options.arg, log.last_errno);
+}
+
+static void settle(struct store *store, struct log_batch *batch, struct pending *list, int r)
+{
+	struct pending *next;
+
+	sealed_log_settle(store->log, batch, r);
+	check_lost(store);
+	if (r < 0) { /* what has been staged since is gone with it */
+		struct pending **tail = &list;
+
+		while (*tail)
+			tail = &(*tail)->next;
+		*tail = store->first;
+		store->first = store->last = NULL;
+	}
+	for (struct pending *p = list; p; p = next) {
+		next = p->next;
+		if (r == 0) {
+			store->seq = p->seq;
+			store->erase_due |= p->erases;
+			state_apply(&store->state, &p->change);
+		} else {
+			state_drop(&p->change);
+		}
+		p->result = r;
+		p->done = true;
+	}
+	if (r < 0) {
+		store->tip_seq = store->seq;
+		store->failures++;
+	} else {
+		note_anchor(store);
+	}
+	store_note_info(store);
+}
+
+/* With the mutation lock, which is given up while the disk works: write and sync what is staged, for all who wait. */
+static void flush(struct store *store)
+{
+	struct pending *list = store->first;
+	struct log_batch batch;
+	int r;
+
+	sealed_log_take(store->log, &batch);
+	store->first = store->last = NULL;
+	store->flushing = true;
+	(void)pthread_mutex_unlock(&store->mutation);
+	waiting(store, true);
+	r = sealed_log_sync(&batch);
+	waiting(store, false);
+	lock(&store->mutation);
+	store->syncs++;
+	settle(store, &batch, list, r);
+	store->flushing = false;
+	(void)pthread_cond_broadcast(&store->settled);
+}
+
+static int stage(struct store *store, struct record *record, const struct parsed *parsed, struct pending *p)
+{
+	CLEANUP(secret_freep) struct secret *plain = NULL;
+	int r;
+
+	for (;;) {
+		record->seq = store->tip_seq + 1;
+		r = state_prepare(&store->state, record, parsed, &p->change);
+		if (r == 0 || r == ERR_NOMEM || wait_settled(store)) /* what stands in the way may not last */
+			break;
+		if (!store->log)
+			return ERR_LOCKED;
+	}
+	if (r < 0)
+		return r;
+	r = record_encode(record, p->change.app_key ? p->change.app_key : p->change.app->key, &plain);
+	if (r == 0)
+		r = sealed_log_stage(store->log, secret_bytes(plain));
+	if (r < 0) {
+		state_release(&p->change);
+		return r;
+	}
+	state_stage(&p->change);
+	p->seq = store->tip_seq = record->seq;
+	p->erases = record->op == RECORD_APP_REVOKED || (record->op == RECORD_GRANT_DROPPED && record->purge);
+	if (store->last)
+		store->last->next = p;
+	else
+		store->first = p;
+	store->last = p;
+	return 0;
+}
+
+/* With the mutation lock: check, build, make durable together with whoever else is there, publish. */
+static int commit(struct store *store, struct record *record, const struct parsed *parsed)
+{
+	struct pending p = { .next = NULL };
+	int r;
+
+	if (!store->log)
+		return ERR_LOCKED;
+	r = stage(store, record, parsed, &p);
+	if (r < 0)
+		return r;
+	while (!p.done) {
+		if (!store->flushing) {
+			flush(store);
+			continue;
+		}
+		waiting(store, true);
+		(void)pthread_cond_wait(&store->settled, &store->mutation); /* as above */
+		waiting(store, false);
+	}
+	return p.result;
+}
+
+/* ---- rewriting ---- */
+
+static void free_keys(struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->n_keys; i++)
+		secret_free(snapshot->keys[i]);
+	free(snapshot->keys);
+}
+
+/* Each rewrite gives each app a new key: the old ones seal what may have been destroyed since. */
+static int make_keys(struct store *store, struct snapshot *snapshot)
+{
+	snapshot->keys = calloc(store->state.apps.n + 1, sizeof(struct secret *));
+	if (!snapshot->keys)
+		return ERR_NOMEM;
+	for (; snapshot->n_keys < store->state.apps.n; snapshot->n_keys++) {
+		const struct app *app = store->state.apps.sorted[snapshot->n_keys];
+		int r = app->key ? rand_secret(RECORD_APP_KEY_SIZE, &snapshot->keys[snapshot->n_keys]) : 0;
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static void adopt_keys(struct store *store, struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->n_keys; i++) {
+		struct app *app = store->state.apps.sorted[i];
+
+		secret_free(app->key);
+		app->key = TAKE(snapshot->keys[i]);
+	}
+}
+
+/* With both locks, and idle. */
+int store_rewrite_now(struct store *store, const struct log_rewrite *how, struct buf *why, uint32_t *ret_slot)
+{
+	CLEANUP(free_keys) struct snapshot snapshot = { .store = store };
+	struct log_rewrite rewrite = *how;
+	struct sealed_log_info info;
+	int r = make_keys(store, &snapshot);
+
+	rewrite.emit = snapshot_emit;
+	rewrite.arg = &snapshot;
+	if (r == 0)
+		r = sealed_log_rewrite(store->log, &rewrite, why, ret_slot);
+	check_lost(store);
+	if (r == 0) {
+		adopt_keys(store, &snapshot);
+		sealed_log_get_info(store->log, &info);
+		store->base_bytes = info.bytes;
+		store->erase_due = false;
+		note_anchor(store);
+	}
+	store->erase_failed = r < 0;
+	store_note_info(store);
+	return r;
+}
+
+static int rewrite(struct store *store, const struct log_rewrite *how, bool erase_only, struct buf *why,
+		   uint32_t *ret_slot)
+{
+	LOCKED(&store->maintenance);
+	{
+		LOCKED(&store->mutation);
+		store->rewrites_waiting++;
+		wait_idle(store);
+		store->rewrites_waiting--;
+		(void)pthread_cond_broadcast(&store->settled); /* who waits goes on when this is done */
+		if (!store->log)
+			return ERR_LOCKED;
+		if (erase_only && !store->erase_due)
+			return 0; /* somebody's rewrite has done it */
+		return store_rewrite_now(store, how, why, ret_slot);
+	}
+}
+
+int store_rewrite(struct store *store, struct buf *why)
+{
+	return rewrite(store, &(struct log_rewrite){ .remove = -1 }, false, why, NULL);
+}
+
+int store_rewrite_past(struct store *store, uint64_t generation, struct buf *why)
+{
+	return rewrite(store, &(struct log_rewrite){ .remove = -1, .min_generation = generation + 1 }, false, why,
+		       NULL);
+}
+
+int store_add_slot(struct store *store, const struct seal *seal, struct buf *why, uint32_t *ret_slot)
+{
+	return rewrite(store, &(struct log_rewrite){ .remove = -1, .add = seal }, false, why, ret_slot);
+}
+
+int store_remove_slot(struct store *store, uint32_t slot, struct buf *why)
+{
+	return rewrite(store, &(struct log_rewrite){ .remove = slot }, false, why, NULL);
+}
+
+/* After a change that destroys secrets; a failure is shown by erase_due, and made good by the next rewrite. */
+static void erase(struct store *store)
+{
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(4096);
+
+	(void)rewrite(store, &(struct log_rewrite){ .remove = -1 }, true, &why, NULL);
+}
+
+int store_list_slots(struct store *store, struct sealed_log_slot ret[LOG_MAX_SLOTS], size_t *ret_n)
+{
+	LOCKED(&store->mutation);
+	if (!store->log)
+		return ERR_LOCKED;
+	*ret_n = sealed_log_list_slots(store->log, ret);
+	return 0;
+}
+
+/* ---- looking at the file, and copies of it: mutations go on, rewrites wait ---- */
+
+static int mark(struct store *store, struct log_cursor *ret, uint64_t *ret_seq)
+{
+	LOCKED(&store->mutation);
+	if (!store->log)
+		return ERR_LOCKED;
+	*ret = sealed_log_mark(store->log);
+	*ret_seq = store->seq;
+	return 0;
+}
+
+int store_verify(struct store *store, struct buf *why)
+{
+	struct log_cursor upto;
+	uint64_t seq;
+
+	LOCKED(&store->maintenance);
+	int r = mark(store, &upto, &seq);
+
+	return r < 0 ? r : sealed_log_verify(store->log, &upto, why);
+}
+
+int store_backup(struct store *store, const char *path, struct buf *why, uint64_t *ret_bytes, uint64_t *ret_seq)
+{
+	struct log_cursor upto;
+	uint64_t seq;
+
+	LOCKED(&store->maintenance);
+	int r = mark(store, &upto, &seq);
+
+	if (r == 0)
+		r = sealed_log_copy(store->log, &upto, path, why);
+	if (r == 0) {
+		*ret_bytes = upto.end;
+		*ret_seq = seq;
+	}
+	return r;
 }
 
 /* ---- mutations ---- */
 
-/* With the mutation lock: check, build, make durable, publish. */
-static int commit(struct store *store, const struct record *record, const struct parsed *parsed)
-{
-	CLEANUP(secret_freep) struct secret *plain = NULL;
-	CLEANUP(change_fini) struct change change = { 0 };
-	uint64_t seq;
-	int r;
-
-	r = state_prepare(&store->state, record, parsed, &change);
-	if (r < 0)
-		return r;
-	r = record_encode(record, &plain);
-	if (r < 0)
-		return r;
-	r = sealed_log_append(store->log, secret_bytes(plain), &seq);
-	if (r == 0)
-		state_apply(&store->state, &change);
-	note_info(store); /* a failure may have ended all appends, which is worth seeing */
-	return r;
-}
-
 int store_create_app(struct store *store, struct bytes id, struct bytes name, const struct secret *token,
 		     struct rsa_key *key, const struct room_grant *rooms, size_t n_rooms, char ret_key_id[UUID_SIZE])
 {
-	CLEANUP(secret_freep) struct secret *pkcs8 = NULL;
-	struct parsed parsed = { .identity = key }; /* borrowed: not released here */
+	CLEANUP(secret_freep) struct secret *pkcs8 = NULL, *app_key = NULL, *token_copy = NULL;
 	char key_id[UUID_SIZE];
 	int64_t now = clock_now_ms();
 	int r;
 
 	r = rsa_to_pkcs8(key, &pkcs8);
+	if (r == 0)
+		r = rand_secret(RECORD_APP_KEY_SIZE, &app_key);
+	if (r == 0)
+		r = secret_dup(secret_bytes(token), &token_copy);
 	if (r < 0)
 		return r;
 	rand_uuid(key_id);
+	struct parsed parsed = { .token = token_copy, .app_key = app_key, .identities = &key, .n_identities = 1 };
 	struct record record = {
 		.op = RECORD_APP_CREATED,
 		.time_ms = now,
 		.app_id = id,
 		.name = name,
+		.app_key = secret_bytes(app_key),
 		.token = secret_bytes(token),
 		.key_id = bytes_str(key_id),
 		.pkcs8 = secret_bytes(pkcs8),
@@ -205,6 +530,7 @@ int store_create_app(struct store *store, struct bytes id, struct bytes name, co
 		.n_grants = n_rooms,
 	};
 	LOCKED(&store->mutation);
+	wait_turn(store);
 	r = commit(store, &record, &parsed);
 	if (r < 0)
 		return r;
@@ -212,34 +538,57 @@ int store_create_app(struct store *store, struct bytes id, struct bytes name, co
 	return 0;
 }
 
+int store_revoke_app(struct store *store, struct bytes id)
+{
+	struct record record = { .op = RECORD_APP_REVOKED, .time_ms = clock_now_ms(), .app_id = id };
+	int r;
+
+	{
+		LOCKED(&store->mutation);
+		wait_turn(store);
+		r = commit(store, &record, &(struct parsed){ 0 });
+	}
+	if (r == 0)
+		erase(store);
+	return r;
+}
+
 int store_reset_token(struct store *store, struct bytes id, const struct secret *token)
 {
+	CLEANUP(secret_freep) struct secret *copy = NULL;
 	struct record record = {
 		.op = RECORD_TOKEN_SET, .time_ms = clock_now_ms(), .app_id = id, .token = secret_bytes(token)
 	};
+	int r = secret_dup(secret_bytes(token), &copy);
 
+	if (r < 0)
+		return r;
 	LOCKED(&store->mutation);
-	return commit(store, &record, &(struct parsed){ 0 });
+	wait_turn(store);
+	return commit(store, &record, &(struct parsed){ .token = copy });
 }
 
-/* Adopting the key that is current already changes nothing. */
+/* Adopting the key that is current already changes nothing; but what is only staged may not last. */
 static bool is_current_identity(struct store *store, struct bytes id, const struct rsa_key *key,
 				char ret_key_id[UUID_SIZE])
 {
-	CLEANUP(app_unrefp) struct app *app = store_find_app(store, id);
-	CLEANUP(app_view_unrefp) const struct app_view *view = app ? app_get_view(app) : NULL;
+	for (;;) {
+		const struct app *app = state_find_tip(&store->state, id);
+		const struct identity *current = app ? app_view_identity(app->tip) : NULL;
 
-	if (!view || !rsa_same_public(view->identities[0].key, key))
-		return false;
-	memcpy(ret_key_id, view->identities[0].key_id, UUID_SIZE);
-	return true;
+		if (!current || !rsa_same_public(current->key, key))
+			return false;
+		memcpy(ret_key_id, current->key_id, UUID_SIZE);
+		if (wait_settled(store))
+			return true;
+	}
 }
 
 int store_add_identity(struct store *store, struct bytes id, struct rsa_key *key, int64_t grace_ms,
 		       char ret_key_id[UUID_SIZE])
 {
 	CLEANUP(secret_freep) struct secret *pkcs8 = NULL;
-	struct parsed parsed = { .identity = key }; /* borrowed: not released here */
+	struct parsed parsed = { .identities = &key, .n_identities = 1 };
 	char key_id[UUID_SIZE];
 	int64_t now = clock_now_ms();
 	int r;
@@ -259,6 +608,7 @@ int store_add_identity(struct store *store, struct bytes id, struct rsa_key *key
 		.previous_expires_ms = grace_ms > INT64_MAX - now ? INT64_MAX : now + grace_ms,
 	};
 	LOCKED(&store->mutation);
+	wait_turn(store);
 	if (is_current_identity(store, id, key, ret_key_id))
 		return 0;
 	r = commit(store, &record, &parsed);
@@ -275,6 +625,7 @@ int store_grant(struct store *store, struct bytes id, struct bytes room_id, unsi
 	};
 
 	LOCKED(&store->mutation);
+	wait_turn(store);
 	return commit(store, &record, &(struct parsed){ 0 });
 }
 
@@ -283,9 +634,16 @@ int store_revoke_grant(struct store *store, struct bytes id, struct bytes room_i
 	struct record record = {
 		.op = RECORD_GRANT_DROPPED, .time_ms = clock_now_ms(), .app_id = id, .room_id = room_id, .purge = purge
 	};
+	int r;
 
-	LOCKED(&store->mutation);
-	return commit(store, &record, &(struct parsed){ 0 });
+	{
+		LOCKED(&store->mutation);
+		wait_turn(store);
+		r = commit(store, &record, &(struct parsed){ 0 });
+	}
+	if (r == 0 && purge)
+		erase(store);
+	return r;
 }
 
 /* ---- adding room keys ---- */
@@ -293,12 +651,16 @@ int store_revoke_grant(struct store *store, struct bytes id, struct bytes room_i
 /* what store_add_room_keys() finds out about its keys */
 struct addition {
 	struct record record;
-	struct parsed parsed; /* its keys are borrowed from the caller */
-	uint32_t *numbers;    /* of each of the caller's keys */
+	struct parsed parsed;  /* its keys are borrowed from the caller */
+	struct secret **texts; /* of the record's keys; as many */
+	uint32_t *numbers;     /* of each of the caller's keys */
 };
 
 static void addition_fini(struct addition *a)
 {
+	for (size_t i = 0; a->texts && i < a->record.n_keys; i++)
+		secret_free(a->texts[i]);
+	free(a->texts);
 	free(a->numbers);
 	free(a->record.keys);
 	free(a->parsed.keys);
@@ -318,23 +680,28 @@ static int sort_out(struct addition *a, const struct room *room, const struct ro
 	a->numbers = calloc(n_keys + 1, sizeof(*a->numbers));
 	a->record.keys = calloc(n_keys + 1, sizeof(*a->record.keys));
 	a->parsed.keys = calloc(n_keys + 1, sizeof(struct roomkey *));
-	if (!a->numbers || !a->record.keys || !a->parsed.keys)
+	a->texts = calloc(n_keys + 1, sizeof(struct secret *));
+	if (!a->numbers || !a->record.keys || !a->parsed.keys || !a->texts)
 		return ERR_NOMEM;
 	for (size_t i = 0; i < n_keys; i++) {
-		const struct ring_key *known = ring_same(room->ring, keys[i].kid, keys[i].key);
+		const struct ring_key *known = ring_same(room->tip.ring, keys[i].kid, keys[i].key);
 		const struct record_key *added = find_added(a, &keys[i]);
 		size_t n = a->record.n_keys;
+		int r;
 
 		if (known || added) {
 			a->numbers[i] = known ? known->number : added->number;
 			continue;
 		}
-		a->numbers[i] = room->next_number + (uint32_t)n;
+		r = roomkey_get_jwk(keys[i].key, &a->texts[n]);
+		if (r < 0)
+			return r;
+		a->numbers[i] = room->tip.next_number + (uint32_t)n;
 		a->parsed.keys[n] = keys[i].key;
 		a->record.keys[n] = (struct record_key){
 			.number = a->numbers[i],
 			.kid = keys[i].kid,
-			.jwk = secret_bytes(roomkey_jwk(keys[i].key)),
+			.jwk = secret_bytes(a->texts[n]),
 			.ts = keys[i].ts,
 			.order_ms = keys[i].ts.n ? keys[i].order_ms : a->record.time_ms,
 		};
@@ -343,8 +710,32 @@ static int sort_out(struct addition *a, const struct room *room, const struct ro
 	return 0;
 }
 
-int store_add_room_keys(struct store *store, struct app *app, struct bytes room_id, unsigned perms,
-			struct room_key_in *keys, size_t n_keys, int make_current)
+/* What the record is to say, by the room as all that is staged leaves it. */
+static int prepare_addition(struct addition *a, struct app *app, struct bytes room_id, unsigned perms,
+			    struct room_key_in *keys, size_t n_keys, int make_current)
+{
+	const struct room *room = app_find_room(app, room_id);
+	const struct ring_key *current;
+	uint32_t number;
+	int r;
+
+	if (!room || !room->tip.perms || (room->tip.perms & perms) != perms)
+		return ERR_ROOM_NOT_AUTHORIZED;
+	r = sort_out(a, room, keys, n_keys);
+	if (r < 0)
+		return r;
+	current = ring_current(room->tip.ring);
+	number = current ? current->number : RECORD_SAME_CURRENT;
+	if (make_current >= 0 && number != a->numbers[make_current])
+		a->record.current = number = a->numbers[make_current];
+	for (size_t i = 0; i < n_keys; i++)
+		keys[i].ret_current = number == a->numbers[i];
+	return 0;
+}
+
+/* Return: as store_add_room_keys(); ERR_BUSY where what was found may not last, and all has to be looked at again. */
+static int add_room_keys(struct store *store, struct app *app, struct bytes room_id, unsigned perms,
+			 struct room_key_in *keys, size_t n_keys, int make_current)
 {
 	CLEANUP(addition_fini)
 	struct addition a = { .record = { .op = RECORD_ROOM_KEYS_ADDED,
@@ -352,28 +743,25 @@ int store_add_room_keys(struct store *store, struct app *app, struct bytes room_
 					  .app_id = app_id(app),
 					  .room_id = room_id,
 					  .current = RECORD_SAME_CURRENT } };
-	const struct ring_key *current;
-	const struct room *room;
+	int r = prepare_addition(&a, app, room_id, perms, keys, n_keys, make_current);
+
+	if (r == 0 && (a.record.n_keys || a.record.current != RECORD_SAME_CURRENT))
+		return commit(store, &a.record, &a.parsed);
+	return r == ERR_NOMEM || wait_settled(store) ? r : ERR_BUSY;
+}
+
+int store_add_room_keys(struct store *store, struct app *app, struct bytes room_id, unsigned perms,
+			struct room_key_in *keys, size_t n_keys, int make_current)
+{
 	int r;
 
 	assert(make_current < 0 || (size_t)make_current < n_keys);
 	LOCKED(&store->mutation);
-	room = app_find_room(app, room_id);
-	if (!room || !room->perms || (room->perms & perms) != perms)
-		return ERR_ROOM_NOT_AUTHORIZED;
-	r = sort_out(&a, room, keys, n_keys);
-	if (r < 0)
-		return r;
-	current = ring_current(room->ring);
-	if (make_current >= 0 && (!current || current->number != a.numbers[make_current]))
-		a.record.current = a.numbers[make_current];
-	if (a.record.n_keys || a.record.current != RECORD_SAME_CURRENT) {
-		r = commit(store, &a.record, &a.parsed);
-		if (r < 0)
-			return r;
-		current = ring_current(room->ring);
-	}
-	for (size_t i = 0; i < n_keys; i++)
-		keys[i].ret_current = current && current->number == a.numbers[i];
-	return 0;
+	wait_turn(store);
+	do {
+		if (!store->log)
+			return ERR_LOCKED;
+		r = add_room_keys(store, app, room_id, perms, keys, n_keys, make_current);
+	} while (r == ERR_BUSY);
+	return r;
 }

@@ -2,9 +2,12 @@
  * store - apps, identities, grants and room keys
  *
  * What is in memory is what a replay of the log gives. Readers find an object under a short read lock and keep a reference; the
- * objects they get never change. A mutation runs under one lock from check to publication: build everything that can fail, append
- * to the log (durable), publish by swapping pointers (cannot fail). So memory and disk never disagree, and what fails changed
- * nothing. Mutations block on the disk: workers only.
+ * objects they get never change. A mutation builds everything that can fail and stages its record under the mutation lock; one of
+ * those that wait writes and syncs for all of them; then they are published by swapping pointers, which cannot fail. So memory and
+ * disk never disagree, and what fails changed nothing. Mutations block on the disk: workers only.
+ *
+ * A store is made locked: it holds nothing and does nothing until store_unlock() has opened its file. store_lock() drops every
+ * secret again; apps, as objects, stay, so that a session can go on after the next unlocking.
  */
 #ifndef E2EED_KEYSTORE_STORE_H
 #define E2EED_KEYSTORE_STORE_H
@@ -18,6 +21,7 @@
 #include "base/secret.h"
 #include "crypto/rand.h"
 #include "crypto/rsa.h"
+#include "keystore/anchor.h"
 #include "keystore/ring.h"
 #include "keystore/seal.h"
 #include "keystore/sealed_log.h"
@@ -44,44 +48,94 @@ struct identity {
 struct app_view {
 	struct bytes name; /* may be empty */
 	int64_t created_ms;
-	uint64_t token_epoch;		   /* rises with each resetToken: sessions of an older epoch are over */
+	int64_t revoked_ms;		   /* 0: it is active; otherwise there is no token and no identity */
+	uint64_t token_seq;		   /* of the change that set the token */
+	uint64_t token_epoch;		   /* of the token: sessions of another epoch are over */
 	const struct secret *token;	   /* 32 bytes */
-	size_t n_identities;		   /* at least 1 */
+	size_t n_identities;		   /* at least 1, unless it is revoked */
 	const struct identity *identities; /* [0] is current, then retired ones, newest first, expired ones included */
 };
 
-/* ---- opening ---- */
+/* ---- opening, locking ---- */
+
+struct store_options {
+	const char *path;
+	const char *anchor; /* path; NULL or "": none */
+	const char *
+		witness; /* path of another file that is not empty once a keystore has been in use (the audit trail); or NULL */
+	bool create;
+	bool accept_damaged_tail, accept_rollback; /* a person has looked; for the first unlocking only */
+	bool read_only;				   /* for a look at a file: no lock, no anchor, no changes */
+	/* a mutation begins (true) or ends (false) to wait for the disk: its thread is idle meanwhile; NULL: nobody cares */
+	void (*waiting)(void *arg, bool waits);
+	/*
+	 * It cannot be told any more whether a change is on the disk, so neither answer to it would be true: end the process, without
+	 * one (@why: errno). Opening the file again finds out. NULL: ERR_STORAGE, and nothing can be changed any more.
+	 */
+	void (*lost)(void *arg, int why);
+	void *arg;
+};
+
+/** store_new - a locked store; texts are copied. Return: 0, ERR_NOMEM. */
+int store_new(const struct store_options *options, struct store **ret) WARN_UNUSED;
+void store_free(struct store *store); /* no app, view or ring may be referenced any more */
 
 /**
- * store_open - open or make the keystore at @path; @seal passes to the store, whatever the result
- * @why: on failure, a sentence for the operator
+ * store_unlock - open or make the file and take in all that is in it; a store that is open stays so
+ * @seal: borrowed for the call
+ * @why:  on failure, a sentence for the operator; on success what he should know, one line each (a torn tail, a new anchor)
  *
- * Return: 0, or as sealed_log_open.
+ * Return: 0, or as sealed_log_open(); ERR_DAMAGED also where the keystore is older than its anchor.
  */
-int store_open(const char *path, struct seal *seal, bool create, struct buf *why, struct store **ret) WARN_UNUSED;
-void store_close(struct store *store); /* no app, view or ring may be referenced any more */
+int store_unlock(struct store *store, const struct seal *seal, struct buf *why) WARN_UNUSED;
+
+/** store_lock - forget everything; nothing of the store may be in use by anybody, and no mutation under way */
+void store_lock(struct store *store);
+bool store_is_locked(struct store *store);
 
 struct store_info {
-	struct sealed_log_info log;
-	size_t apps;
+	bool locked;
+	struct sealed_log_info log; /* while it is open */
+	uint64_t seq;		    /* of the newest change */
+	size_t apps;		    /* revoked ones included */
 	size_t room_keys;
+	bool erase_due;	     /* secrets that were destroyed are still in the file: a rewrite failed */
+	int anchor_errno;    /* why the anchor could not be written last; 0: it was */
+	unsigned long syncs; /* of batches of changes, since the start */
+	bool compaction_due;
 };
 void store_get_info(struct store *store, struct store_info *ret);
 
 /* ---- finding: any thread, cheap ---- */
 
-struct app *store_find_app(struct store *store, struct bytes id); /* a reference, or NULL */
+struct app *store_find_app(struct store *store,
+			   struct bytes id); /* a reference, or NULL; a revoked one is found, too */
 struct app *app_ref(struct app *app);
 void app_unref(struct app *app);
 DEFINE_FREEP(struct app *, app_unrefp, app_unref)
 
 struct bytes app_id(const struct app *app);
 
-const struct app_view *app_get_view(struct app *app); /* a reference; app_view_unref() it */
+const struct app_view *app_get_view(
+	struct app *app); /* a reference; app_view_unref() it; NULL of a locked store's app */
+
+/** app_view_identity - the current one. Return: NULL of a revoked app, whose sessions may be a moment behind. */
+static inline const struct identity *app_view_identity(const struct app_view *view)
+{
+	return view && view->n_identities ? &view->identities[0] : NULL;
+}
 void app_view_unref(const struct app_view *view);
 DEFINE_FREEP(const struct app_view *, app_view_unrefp, app_view_unref)
 
 uint64_t app_token_epoch(const struct app *app); /* without a view: one atomic load */
+
+/* what an app does with its keys, summed up for the audit trail */
+enum app_use { APP_USE_NONE, APP_USE_DECRYPT, APP_USE_ENCRYPT, APP_USE_UNWRAP, APP_USE_WRAP, APP_USE_NR };
+
+void app_count_use(struct app *app, enum app_use use);
+
+/** app_take_uses - the counts since the last time. Return: are they all 0? */
+bool app_take_uses(struct app *app, unsigned long ret[APP_USE_NR]);
 
 void app_touch(struct app *app, int64_t now_ms); /* note a use, for lastUsedAt; kept in memory only */
 int64_t app_last_used_ms(const struct app *app); /* 0: not since start */
@@ -107,7 +161,7 @@ void app_each_room(struct app *app, void (*fn)(void *arg, const struct room_info
 size_t app_count_rooms(struct app *app);
 size_t app_count_keys(struct app *app); /* of granted rooms */
 
-/* ---- mutations: workers only; 0 means durable and visible ---- */
+/* ---- mutations: workers only; 0 means durable and visible; all may return ERR_LOCKED, and ERR_FORBIDDEN of a revoked app ---- */
 
 struct room_grant {
 	struct bytes room_id;
@@ -121,6 +175,14 @@ struct room_grant {
 int store_create_app(struct store *store, struct bytes id, struct bytes name, const struct secret *token,
 		     struct rsa_key *key, const struct room_grant *rooms, size_t n_rooms,
 		     char ret_key_id[UUID_SIZE]) WARN_UNUSED;
+
+/**
+ * store_revoke_app - the app is never usable again; its secrets are gone from memory, and from the disk by a rewrite of the file
+ *
+ * Return: 0; ERR_NOT_FOUND; ERR_FORBIDDEN (revoked before); ERR_STORAGE; ERR_NOMEM. A rewrite that fails does not undo it: the file
+ * is then rewritten as soon as that works (erase_due).
+ */
+int store_revoke_app(struct store *store, struct bytes id) WARN_UNUSED;
 
 /** store_reset_token - Return: 0, ERR_NOT_FOUND, ERR_STORAGE, ERR_NOMEM */
 int store_reset_token(struct store *store, struct bytes id, const struct secret *token) WARN_UNUSED;
@@ -162,5 +224,30 @@ struct room_key_in {
  */
 int store_add_room_keys(struct store *store, struct app *app, struct bytes room_id, unsigned perms,
 			struct room_key_in *keys, size_t n_keys, int make_current) WARN_UNUSED;
+
+/* ---- the file: workers only; @why gets a sentence for the operator on failure ---- */
+
+/** store_rewrite - compaction and a new data key in one. Return: as sealed_log_rewrite(); ERR_LOCKED. */
+int store_rewrite(struct store *store, struct buf *why) WARN_UNUSED;
+
+/**
+ * store_rewrite_past - the same, with a generation above @generation: an older keystore was accepted, and what had been written
+ * since must never pass for newer again
+ */
+int store_rewrite_past(struct store *store, uint64_t generation, struct buf *why) WARN_UNUSED;
+int store_add_slot(struct store *store, const struct seal *seal, struct buf *why, uint32_t *ret_slot) WARN_UNUSED;
+int store_remove_slot(struct store *store, uint32_t slot, struct buf *why) WARN_UNUSED;
+int store_list_slots(struct store *store, struct sealed_log_slot ret[LOG_MAX_SLOTS],
+		     size_t *ret_n) WARN_UNUSED; /* 0, ERR_LOCKED */
+
+/** store_verify - read the file again. Return: 0; ERR_DAMAGED, ERR_IO; ERR_LOCKED; ERR_NOMEM. */
+int store_verify(struct store *store, struct buf *why) WARN_UNUSED;
+
+/** store_backup - Return: 0, the copy's size and the newest change in it; as sealed_log_copy(); ERR_LOCKED */
+int store_backup(struct store *store, const char *path, struct buf *why, uint64_t *ret_bytes,
+		 uint64_t *ret_seq) WARN_UNUSED;
+
+/** store_audit_key - the key of the audit trail's chain, which stays over rewrites. Return: 0, ERR_LOCKED, ERR_NOMEM. */
+int store_audit_key(struct store *store, struct secret **ret) WARN_UNUSED;
 
 #endif

@@ -22,6 +22,13 @@ int call_bad_param(struct call *c, const char *param)
 	return ERR_INVALID_PARAMS;
 }
 
+int call_failed(struct call *c, int err)
+{
+	if (c->w->text.n && buf_err(&c->w->text) == 0)
+		c->detail = (struct rpc_detail){ .name = "why", .str = buf_bytes(&c->w->text) };
+	return err;
+}
+
 int call_find_app(struct call *c, struct bytes app_id, struct app **ret)
 {
 	struct app *app = store_find_app(c->svc->store, app_id);

@@ -61,10 +61,15 @@ static int keep(struct frame_reader *f, struct bytes part)
 	return r;
 }
 
-int frame_next(struct frame_reader *f, struct bytes *in, struct bytes *ret)
+void frame_done(struct frame_reader *f)
 {
 	if (f->taken)
 		forget(f);
+}
+
+int frame_next(struct frame_reader *f, struct bytes *in, struct bytes *ret)
+{
+	frame_done(f);
 	while (in->n) {
 		const uint8_t *end = memchr(in->p, '\n', in->n);
 		struct bytes line = BYTES(in->p, end ? (size_t)(end - in->p) : in->n);
@@ -99,8 +104,7 @@ int frame_next(struct frame_reader *f, struct bytes *in, struct bytes *ret)
 			*ret = line;
 			return 1;
 		}
-		if (f->taken)
-			forget(f);
+		frame_done(f);
 	}
 	return 0;
 }

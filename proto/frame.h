@@ -16,7 +16,7 @@
 struct frame_reader {
 	size_t max;	    /* bytes of a frame, line ending not counted */
 	struct buf partial; /* owned: the unfinished frame */
-	bool taken;	    /* partial was handed out as a frame and goes at the next call */
+	bool taken;	    /* partial was handed out as a frame and goes with frame_done() or the next call */
 	bool skipping;	    /* within a frame that is too long */
 };
 
@@ -35,5 +35,12 @@ void frame_reader_set_max(struct frame_reader *f, size_t max);
  * Return: 1 and a frame; 0 when @in is used up; ERR_TOO_LARGE once for each frame over the ceiling; ERR_NOMEM (the frame is skipped).
  */
 int frame_next(struct frame_reader *f, struct bytes *in, struct bytes *ret) WARN_UNUSED;
+
+/**
+ * frame_done - the frame handed out last has been dealt with: what the reader holds of it is wiped
+ *
+ * The next frame_next() would do that too, but a connection that has had its share may not come to it before its peer speaks again.
+ */
+void frame_done(struct frame_reader *f);
 
 #endif

@@ -60,6 +60,8 @@ int m_export_identity(struct call *c)
 	if (r < 0)
 		return r;
 	view = app_get_view(app);
+	if (!app_view_identity(view))
+		return ERR_FORBIDDEN; /* revoked: there is none any more */
 	key = view->identities[0].key;
 	jw_object(c->out, NULL);
 	buf_reset(text);
@@ -76,38 +78,71 @@ int m_export_identity(struct call *c)
 	return 0;
 }
 
-static void put_keystore(struct buf *out, const struct sealed_log_info *log)
+static void put_keystore(struct buf *out, const struct store_info *info)
 {
+	const struct sealed_log_info *log = &info->log;
+
 	jw_object(out, "keystore");
 	jw_str(out, "path", log->path);
-	jw_str(out, "seal", log->seal);
+	if (log->seal)
+		jw_str(out, "seal", log->seal);
+	else
+		jw_null(out, "seal"); /* locked: none has opened it */
 	jw_int(out, "generation", (int64_t)log->generation);
 	jw_int(out, "records", (int64_t)log->records);
 	jw_int(out, "bytes", (int64_t)log->bytes);
-	jw_int(out, "seq", (int64_t)log->seq);
+	jw_int(out, "seq", (int64_t)info->seq);
 	jw_object_end(out);
+}
+
+/* What is wrong, each as a sentence that says what to do; into @b as elements of an array. Return: is anything? */
+static bool put_problems(struct service *svc, const struct store_info *info, const struct service_status *status,
+			 struct buf *b)
+{
+	CLEANUP(buf_fini) struct buf trail = BUF_INIT(8192);
+	size_t before = b->n;
+
+	if (info->erase_due)
+		jw_str(b, NULL,
+		       "secrets that were destroyed are still in the keystore's file, since it could not be written anew; make room on "
+		       "its disk and run e2eectl keystore compact");
+	else if (info->log.residue)
+		jw_str(b, NULL,
+		       "the keystore's former file could not be wiped and removed; see to its folder and run e2eectl keystore compact");
+	if (info->anchor_errno)
+		jw_str(b, NULL,
+		       "the anchor cannot be written, so an older keystore would not be noticed; see to keystore.anchor");
+	if (!info->locked) {
+		service_put_audit_problem(svc, &trail);
+		if (trail.n)
+			jw_bytes(b, NULL, buf_bytes(&trail));
+	}
+	for (size_t i = 0; i < status->n_problems; i++)
+		jw_str(b, NULL, status->problems[i]);
+	return b->n > before;
 }
 
 int m_admin_status(struct call *c)
 {
 	struct service_status status = { 0 };
-	struct buf *out = c->out;
+	struct buf *out = c->out, *problems = &c->w->text;
 	struct store_info info;
+	bool any;
 
 	store_get_info(c->svc->store, &info);
+	info.locked |= c->locked;
 	c->svc->hooks.status(c->svc->hooks.arg, &status);
+	buf_reset(problems);
+	any = put_problems(c->svc, &info, &status, problems);
 	jw_object(out, NULL);
 	jw_str(out, "version", E2EED_VERSION);
 	jw_int(out, "pid", getpid());
 	jw_time(out, "startedAt", c->svc->started_ms);
-	jw_str(out, "state", status.n_problems || info.log.failed ? "degraded" : "ready");
+	jw_str(out, "state", info.locked ? "locked" : any ? "degraded" : "ready");
 	jw_array(out, "problems");
-	if (info.log.failed)
-		jw_str(out, NULL, "the keystore cannot be written until e2eed is restarted; see the log for the cause");
-	for (size_t i = 0; i < status.n_problems; i++)
-		jw_str(out, NULL, status.problems[i]);
+	buf_put_bytes(out, buf_bytes(problems));
 	jw_array_end(out);
-	put_keystore(out, &info.log);
+	put_keystore(out, &info);
 	jw_object(out, "memory");
 	jw_int(out, "lockedBytes", (int64_t)status.locked_bytes);
 	if (status.lock_limit_bytes == SIZE_MAX)

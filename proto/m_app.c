@@ -18,23 +18,36 @@ static int read_grant(const json_t *entry, struct room_grant *ret)
 	return json_is_array(perms) ? call_parse_perms(perms, &ret->perms) : ERR_INVALID_PARAMS;
 }
 
-static int read_grants(struct call *c, struct bytes rooms, struct room_grant **ret, size_t *ret_n)
+int m_create_app_check(struct call *c)
 {
-	struct room_grant *grants;
-	size_t n;
-	int r = json_load(rooms.n ? rooms : BYTES_LIT("[]"), &c->json);
+	const struct p_create_app *p = c->params;
+	struct room_grant grant;
+	const json_t *entry;
+	size_t i;
+	int r = json_load(p->rooms.n ? p->rooms : BYTES_LIT("[]"), &c->json);
 
 	if (r < 0)
 		return r == ERR_NOMEM ? r : call_bad_param(c, "rooms");
-	n = json_array_size(c->json);
-	grants = calloc(n ? n : 1, sizeof(*grants));
-	if (!grants)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < n; i++) {
-		if (read_grant(json_array_get(c->json, i), &grants[i]) < 0) {
-			free(grants);
+	json_array_foreach(c->json, i, entry)
+	{
+		if (read_grant(entry, &grant) < 0)
 			return call_bad_param(c, "rooms");
-		}
+	}
+	return 0;
+}
+
+/* of what was checked */
+static int read_grants(struct call *c, struct room_grant **ret, size_t *ret_n)
+{
+	size_t n = json_array_size(c->json);
+	struct room_grant *grants = calloc(n ? n : 1, sizeof(*grants));
+	int r = grants ? 0 : ERR_NOMEM;
+
+	for (size_t i = 0; r == 0 && i < n; i++)
+		r = read_grant(json_array_get(c->json, i), &grants[i]);
+	if (r < 0) {
+		free(grants);
+		return r;
 	}
 	*ret = grants;
 	*ret_n = n;
@@ -59,7 +72,7 @@ int m_create_app(struct call *c)
 	size_t n = 0;
 	int r;
 
-	r = read_grants(c, p->rooms, &grants, &n);
+	r = read_grants(c, &grants, &n);
 	if (r < 0)
 		return r;
 	existing = store_find_app(c->svc->store, p->app_id);
@@ -90,12 +103,16 @@ static void put_listed_app(void *arg, struct app *app)
 {
 	struct buf *out = arg;
 	CLEANUP(app_view_unrefp) const struct app_view *view = app_get_view(app);
+	const struct identity *id = app_view_identity(view);
 
 	jw_object(out, NULL);
 	jw_bytes(out, "appId", app_id(app));
 	jw_bytes(out, "name", view->name);
-	jw_str(out, "state", "active");
-	jw_str(out, "keyId", view->identities[0].key_id);
+	jw_str(out, "state", view->revoked_ms ? "revoked" : "active");
+	if (id)
+		jw_str(out, "keyId", id->key_id);
+	else
+		jw_null(out, "keyId");
 	jw_time(out, "createdAt", view->created_ms);
 	jw_int(out, "rooms", (int64_t)app_count_rooms(app));
 	jw_object_end(out);
@@ -161,7 +178,7 @@ int m_get_app(struct call *c)
 	jw_object(c->out, NULL);
 	jw_bytes(c->out, "appId", p->app_id);
 	jw_bytes(c->out, "name", view->name);
-	jw_str(c->out, "state", "active");
+	jw_str(c->out, "state", view->revoked_ms ? "revoked" : "active");
 	jw_time(c->out, "createdAt", view->created_ms);
 	if (used)
 		jw_time(c->out, "lastUsedAt", used);
@@ -195,17 +212,38 @@ int m_reset_token(struct call *c)
 	return 0;
 }
 
-int m_authorize_room(struct call *c)
+int m_revoke_app(struct call *c)
+{
+	const struct p_app *p = c->params;
+	int r = store_revoke_app(c->svc->store, p->app_id);
+
+	if (r < 0)
+		return r;
+	c->svc->hooks.sessions_changed(c->svc->hooks.arg);
+	jw_object(c->out, NULL);
+	jw_object_end(c->out);
+	return 0;
+}
+
+int m_authorize_room_check(struct call *c)
 {
 	const struct p_authorize *p = c->params;
-	unsigned perms = 0;
+	unsigned perms;
 	int r = json_load(p->permissions, &c->json);
 
 	if (r == ERR_NOMEM)
 		return r;
-	if (r < 0 || call_parse_perms(c->json, &perms) < 0)
-		return call_bad_param(c, "permissions");
-	r = store_grant(c->svc->store, p->app_id, p->room_id, perms);
+	return r < 0 || call_parse_perms(c->json, &perms) < 0 ? call_bad_param(c, "permissions") : 0;
+}
+
+int m_authorize_room(struct call *c)
+{
+	const struct p_authorize *p = c->params;
+	unsigned perms = 0;
+	int r = call_parse_perms(c->json, &perms);
+
+	if (r == 0)
+		r = store_grant(c->svc->store, p->app_id, p->room_id, perms);
 	if (r < 0)
 		return r;
 	jw_object(c->out, NULL);

@@ -28,6 +28,8 @@ int m_get_identity(struct call *c)
 	char thumbprint[65];
 	int r;
 
+	if (!app_view_identity(view))
+		return ERR_UNAUTHENTICATED; /* revoked a moment ago */
 	r = jwk_thumbprint(view->identities[0].key, thumbprint);
 	if (r < 0)
 		return r;
@@ -77,9 +79,13 @@ int m_get_key_publication(struct call *c)
 	const struct p_user *p = c->params;
 	CLEANUP(app_view_unrefp) const struct app_view *view = app_get_view(c->peer->app);
 	CLEANUP(secret_freep) struct secret *passphrase = NULL;
-	const struct rsa_key *key = view->identities[0].key;
+	const struct identity *id = app_view_identity(view);
+	const struct rsa_key *key;
 	int r;
 
+	if (!id)
+		return ERR_UNAUTHENTICATED; /* revoked a moment ago */
+	key = id->key;
 	r = throwaway_passphrase(&passphrase);
 	if (r < 0)
 		return r;
@@ -107,7 +113,7 @@ int m_app_status(struct call *c)
 	jw_int(c->out, "protocol", SERVICE_PROTOCOL);
 	jw_int(c->out, "rooms", (int64_t)app_count_rooms(c->peer->app));
 	jw_int(c->out, "roomKeys", (int64_t)app_count_keys(c->peer->app));
-	jw_int(c->out, "seq", (int64_t)info.log.seq);
+	jw_int(c->out, "seq", (int64_t)info.seq);
 	jw_object_end(c->out);
 	return 0;
 }

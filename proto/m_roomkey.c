@@ -211,10 +211,13 @@ int m_import_room_keys(struct call *c)
 static int put_wrapped(struct call *c, const struct roomkey *key, struct bytes kid)
 {
 	CLEANUP(app_view_unrefp) const struct app_view *view = app_get_view(c->peer->app);
+	const struct identity *id = app_view_identity(view);
 	int r;
 
+	if (!id)
+		return ERR_UNAUTHENTICATED; /* revoked a moment ago */
 	buf_reset(&c->w->text);
-	r = roomkey_wrap(key, view->identities[0].key, kid, &c->w->text);
+	r = roomkey_wrap(key, id->key, kid, &c->w->text);
 	if (r < 0)
 		return r;
 	jw_bytes(c->out, "key", buf_bytes(&c->w->text));

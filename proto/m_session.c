@@ -82,7 +82,7 @@ static int prove(struct call *c, struct app *app, const char *challenge, uint8_t
 {
 	const struct p_authenticate *p = c->params;
 	CLEANUP(app_view_unrefp) const struct app_view *view = app ? app_get_view(app) : NULL;
-	const struct secret *token = view ? view->token : c->svc->no_token;
+	const struct secret *token = view && view->token ? view->token : c->svc->no_token; /* a revoked app has none */
 	uint8_t want[HANDSHAKE_PROOF_SIZE], got[HANDSHAKE_PROOF_SIZE];
 	struct bytes ch = bytes_str(challenge);
 	int r;
@@ -93,12 +93,50 @@ static int prove(struct call *c, struct app *app, const char *challenge, uint8_t
 	r = handshake_proof(HANDSHAKE_CLIENT, token, p->app_id, ch, p->nonce, want);
 	if (r == 0)
 		r = handshake_proof(HANDSHAKE_SERVER, token, p->app_id, ch, p->nonce, ret_server);
-	if (r == 0 && (sodium_memcmp(got, want, sizeof(want)) != 0 || !view))
+	if (r == 0 && (sodium_memcmp(got, want, sizeof(want)) != 0 || token == c->svc->no_token))
 		r = ERR_AUTHENTICATION_FAILED;
 	sodium_memzero(want, sizeof(want)); /* a proof for this challenge must not be lying about */
 	if (r == 0)
 		*ret_epoch = view->token_epoch;
 	return r;
+}
+
+static void put_failure(struct call *c, struct bytes target)
+{
+	service_note(c->svc,
+		     &(struct audit_entry){ .by = c->peer->is_process ? AUDIT_BY_PROCESS : AUDIT_BY_DAEMON,
+					    .uid = c->peer->uid,
+					    .pid = c->peer->pid,
+					    .action = "authenticate",
+					    .target = target,
+					    .result = ERR_AUTHENTICATION_FAILED },
+		     false);
+}
+
+/*
+ * Into the audit trail, without a sync, since this is the loop's thread. The throttle bounds how many there are of a uid. Over TCP
+ * anybody may take any source address of 127.0.0.0/8, and must not fill the disk by it, for without the trail admins can change
+ * nothing: so all of TCP has as many entries as one peer, and the next one says how many were left out.
+ */
+static void note_failure(struct call *c, struct bytes app_id, int64_t now)
+{
+	static const char all_tcp[] = "trail:tcp";
+	CLEANUP(buf_fini) struct buf more = BUF_INIT(64);
+	unsigned long left_out;
+
+	if (!c->peer->is_process) {
+		if (throttle_wait_ms(&c->svc->throttle, all_tcp, now) > 0) {
+			(void)atomic_fetch_add(&c->svc->unnoted, 1);
+			return;
+		}
+		throttle_note_failure(&c->svc->throttle, all_tcp, now);
+	}
+	left_out = atomic_exchange(&c->svc->unnoted, 0);
+	if (left_out) {
+		buf_printf(&more, "(%lu more)", left_out);
+		put_failure(c, buf_bytes(&more));
+	}
+	put_failure(c, app_id);
 }
 
 int m_authenticate(struct call *c)
@@ -125,8 +163,10 @@ int m_authenticate(struct call *c)
 	r = prove(c, app, challenge, server_proof, &epoch);
 	if (r == 0 && !open)
 		r = ERR_AUTHENTICATION_FAILED;
-	if (r == ERR_AUTHENTICATION_FAILED)
+	if (r == ERR_AUTHENTICATION_FAILED) {
 		throttle_note_failure(&c->svc->throttle, c->peer->origin, clock_mono_ms());
+		note_failure(c, p->app_id, clock_mono_ms());
+	}
 	if (r < 0)
 		return r;
 

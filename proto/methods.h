@@ -22,6 +22,7 @@ struct call {
 	struct service *svc;
 	struct service_worker *w;
 	struct peer *peer;
+	bool locked;	/* there is no store to work with */
 	bool may_block; /* on a worker; otherwise long work ends with ERR_NEEDS_WORKER, and all is done again there */
 	const void *params; /* the method's own struct */
 	struct ring *ring;  /* owned by the dispatcher: the room's keys, where the row names a room; may be NULL */
@@ -30,12 +31,22 @@ struct call {
 	struct rpc_detail detail; /* for the error's data */
 };
 
+enum audited {
+	AUDIT_NOT,    /* looks at the daemon itself, or is an app's: those are summed up by enum app_use */
+	AUDIT_LOOK,   /* an entry is written */
+	AUDIT_CHANGE, /* an entry is synced; without one the method is not run */
+};
+
 struct method {
 	const char *name;
 	unsigned roles; /* of enum role */
 	enum lane lane;
-	unsigned perms;	    /* of enum perm, on the room at room_offset in the params; 0: no room is named */
-	size_t room_offset; /* of a struct bytes */
+	bool when_locked;     /* works without the keystore, too */
+	enum audited audited; /* of an admin's call */
+	const char *target;   /* names of the parameters that say what it is done to, separated by spaces */
+	enum app_use use;     /* what an app's call is counted as */
+	unsigned perms;	      /* of enum perm, on the room at room_offset in the params; 0: no room is named */
+	size_t room_offset;   /* of a struct bytes */
 	const struct param *params;
 	size_t n_params;
 	size_t params_size;
@@ -57,6 +68,9 @@ const struct method *methods_find(struct bytes name, enum role role);
 
 /** call_bad_param - ERR_INVALID_PARAMS with data.param */
 int call_bad_param(struct call *c, const char *param);
+
+/** call_failed - @err, with the sentence in c->w->text as data.why */
+int call_failed(struct call *c, int err);
 
 /** call_find_app - for admin methods. Return: 0 and a reference, ERR_NOT_FOUND */
 int call_find_app(struct call *c, struct bytes app_id, struct app **ret) WARN_UNUSED;
@@ -152,6 +166,27 @@ struct p_export_identity {
 	struct secret *passphrase;
 };
 
+struct p_path {
+	struct bytes path;
+};
+
+struct p_add_slot {
+	struct bytes seal, key_file, credential;
+	struct secret *passphrase;
+};
+
+struct p_remove_slot {
+	uint64_t slot;
+};
+
+struct p_unlock {
+	struct secret *passphrase;
+};
+
+struct p_read_audit {
+	uint64_t since, limit;
+};
+
 /* ---- handlers, one family a file ---- */
 
 int m_hello(struct call *c); /* m_session.c */
@@ -178,10 +213,13 @@ int m_encrypt(struct call *c);
 int m_decrypt_message(struct call *c);
 int m_encrypt_message(struct call *c);
 
-int m_create_app(struct call *c); /* m_app.c */
+int m_create_app_check(struct call *c); /* m_app.c */
+int m_create_app(struct call *c);
 int m_list_apps(struct call *c);
 int m_get_app(struct call *c);
 int m_reset_token(struct call *c);
+int m_revoke_app(struct call *c);
+int m_authorize_room_check(struct call *c);
 int m_authorize_room(struct call *c);
 int m_deauthorize_room(struct call *c);
 int m_list_rooms(struct call *c);
@@ -191,5 +229,18 @@ int m_export_identity_check(struct call *c);
 int m_export_identity(struct call *c);
 int m_admin_status(struct call *c);
 int m_discover(struct call *c);
+
+int m_verify_keystore(struct call *c); /* m_keystore.c */
+int m_backup_keystore_check(struct call *c);
+int m_backup_keystore(struct call *c);
+int m_compact_keystore(struct call *c);
+int m_rekey_keystore(struct call *c);
+int m_list_slots(struct call *c);
+int m_add_slot_check(struct call *c);
+int m_add_slot(struct call *c);
+int m_remove_slot(struct call *c);
+int m_lock(struct call *c);
+int m_unlock(struct call *c);
+int m_read_audit(struct call *c);
 
 #endif

@@ -10,6 +10,7 @@
 #include "keystore/store.h"
 
 #define MAX_SECRET 4096
+#define PAGE	   100
 
 static bool has_control_character(struct bytes s)
 {
@@ -50,6 +51,18 @@ static int string_value(struct bytes value, struct buf *strings, struct bytes *r
 	return 0;
 }
 
+/*
+ * The frame is ours to write (service.h), and it lies in memory that may be swapped out for as long as a passphrase is being
+ * stretched, which takes up to a second. What it is overwritten with is still a JSON string, for whoever scans on.
+ */
+static void blot_out(struct bytes str)
+{
+	uint8_t *p = (uint8_t *)(uintptr_t)str.p;
+
+	if (scan_type(str) == SCAN_STRING)
+		memset(p + 1, '*', str.n - 2);
+}
+
 static int secret_value(struct bytes value, struct buf *strings, struct secret **ret)
 {
 	size_t from = strings->n;
@@ -61,6 +74,7 @@ static int secret_value(struct bytes value, struct buf *strings, struct secret *
 	if (r == 0)
 		r = secret_dup(text, ret);
 	buf_cut(strings, from);
+	blot_out(value);
 	return r;
 }
 
@@ -125,6 +139,23 @@ int params_parse_ts(struct bytes json, struct param_ts *ret)
 	return r;
 }
 
+static int uint_value(struct bytes value, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	if (scan_type(value) != SCAN_NUMBER || value.n > 16)
+		return ERR_INVALID_PARAMS;
+	for (size_t i = 0; i < value.n; i++) {
+		if (value.p[i] < '0' || value.p[i] > '9')
+			return ERR_INVALID_PARAMS; /* signs, fractions, exponents */
+		v = v * 10 + (uint64_t)(value.p[i] - '0');
+	}
+	if (v >= (uint64_t)1 << 53)
+		return ERR_INVALID_PARAMS;
+	*ret = v;
+	return 0;
+}
+
 static int raw_value(struct bytes value, bool fits, struct bytes *ret)
 {
 	if (!fits)
@@ -157,6 +188,11 @@ static int parse_one(enum param_type type, struct bytes value, struct buf *strin
 	case PARAM_BOOL_ON:
 		*(bool *)at = json == SCAN_TRUE;
 		return json == SCAN_TRUE || json == SCAN_FALSE ? 0 : ERR_INVALID_PARAMS;
+	case PARAM_UINT:
+		return uint_value(value, at);
+	case PARAM_PAGE:
+		r = uint_value(value, at);
+		return r < 0 || (*(uint64_t *)at >= 1 && *(uint64_t *)at <= PARAM_MAX_PAGE) ? r : ERR_INVALID_PARAMS;
 	case PARAM_OBJECT:
 		return raw_value(value, json == SCAN_OBJECT, view);
 	case PARAM_ARRAY:
@@ -188,6 +224,8 @@ int params_parse(const struct param *table, size_t n, struct bytes json, struct 
 	for (size_t i = 0; i < n; i++) {
 		if (table[i].type == PARAM_BOOL_ON)
 			*(bool *)(void *)((char *)ret + table[i].offset) = true;
+		if (table[i].type == PARAM_PAGE)
+			*(uint64_t *)(void *)((char *)ret + table[i].offset) = PAGE;
 	}
 	it = scan_iter(json.n ? json : BYTES_LIT("{}"));
 	while (scan_next_member(&it, &m)) {
@@ -237,6 +275,10 @@ const char *param_json_type(enum param_type type)
 		return "{\"type\":\"boolean\",\"default\":false}";
 	case PARAM_BOOL_ON:
 		return "{\"type\":\"boolean\",\"default\":true}";
+	case PARAM_UINT:
+		return "{\"type\":\"integer\",\"minimum\":0,\"maximum\":9007199254740991}";
+	case PARAM_PAGE:
+		return "{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000,\"default\":100}";
 	case PARAM_ARRAY:
 		return "{\"type\":\"array\"}";
 	case PARAM_OBJECT:

@@ -24,6 +24,8 @@ enum param_type {
 	PARAM_SECRET,  /* struct secret *: a string of at most 4096 bytes, owned by the struct */
 	PARAM_BOOL,    /* bool, false where left out */
 	PARAM_BOOL_ON, /* bool, true where left out */
+	PARAM_UINT,    /* uint64_t: a whole number from 0 to 2^53 - 1 */
+	PARAM_PAGE,    /* uint64_t: how many entries at most: 1 to PARAM_MAX_PAGE, 100 where left out */
 	PARAM_OBJECT,  /* struct bytes: the object's JSON text */
 	PARAM_ARRAY,   /* struct bytes: the array's JSON text */
 	PARAM_CONTENT, /* struct bytes: JSON text of an object or a string */
@@ -32,7 +34,8 @@ enum param_type {
 	PARAM_MESSAGE, /* struct param_message */
 };
 
-#define PARAM_MAX_TS 256 /* bytes of a date's JSON text */
+#define PARAM_MAX_TS   256 /* bytes of a date's JSON text */
+#define PARAM_MAX_PAGE 1000
 
 struct param_ts {
 	struct bytes json; /* as it came; empty where left out */

@@ -29,6 +29,9 @@ struct peer {
 	struct app *app;      /* owned reference; set with ROLE_APP */
 	uint64_t token_epoch; /* of the token that was shown; set with ROLE_APP */
 	char origin[64];      /* "uid:1000" or "ip:127.0.0.1": what failed attempts are counted by */
+	bool is_process;      /* on a Unix socket: the kernel told who it is; set before anybody else sees the peer */
+	uid_t uid;
+	pid_t pid;
 
 	pthread_mutex_t lock;			/* hello may run on a worker and on the loop at once */
 	bool challenge_open;			/* lock */

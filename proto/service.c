@@ -2,6 +2,8 @@
 
 #include <assert.h>
 #include <sodium.h>
+#include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/jw.h"
@@ -15,36 +17,205 @@
 
 static const struct rpc_detail retry_later = { .name = "retryAfterMs", .number = RETRY_AFTER_MS, .is_number = true };
 
-int service_init(struct service *svc, struct store *store, const struct service_hooks *hooks)
+int service_init(struct service *svc, struct store *store, const char *audit_path, const struct service_hooks *hooks)
 {
-	*svc = (struct service){ .store = store, .hooks = *hooks, .started_ms = clock_now_ms() };
+	*svc = (struct service){
+		.store = store, .audit_path = audit_path, .hooks = *hooks, .started_ms = clock_now_ms()
+	};
+	atomic_init(&svc->locked, true);
+	/* the default kind allocates nothing and cannot fail */
+	(void)pthread_mutex_init(&svc->vault, NULL);
+	(void)pthread_mutex_init(&svc->notes, NULL);
+	(void)pthread_mutex_init(&svc->workers_lock, NULL);
 	throttle_init(&svc->throttle);
 	return rand_secret(STORE_TOKEN_SIZE, &svc->no_token);
 }
 
 void service_fini(struct service *svc)
 {
+	audit_close(svc->audit);
 	throttle_fini(&svc->throttle);
 	secret_freep(&svc->no_token);
+	(void)pthread_mutex_destroy(&svc->workers_lock);
+	(void)pthread_mutex_destroy(&svc->notes);
+	(void)pthread_mutex_destroy(&svc->vault);
 }
 
-int service_worker_init(struct service_worker *w)
+int service_worker_init(struct service *svc, struct service_worker *w)
 {
+	int r;
+
 	*w = (struct service_worker){
+		.svc = svc,
 		.strings = BUF_INIT(SCRATCH_MAX),
 		.plain = BUF_INIT(SCRATCH_MAX),
 		.text = BUF_INIT(SCRATCH_MAX),
 	};
-	return aes_new(&w->aes);
+	atomic_init(&w->turn, 0);
+	r = aes_new(&w->aes);
+	if (r < 0)
+		return r;
+	(void)pthread_mutex_lock(&svc->workers_lock);
+	w->next = svc->workers;
+	svc->workers = w;
+	(void)pthread_mutex_unlock(&svc->workers_lock);
+	return 0;
 }
 
 void service_worker_fini(struct service_worker *w)
 {
+	struct service_worker **at = &w->svc->workers;
+
+	(void)pthread_mutex_lock(&w->svc->workers_lock);
+	while (*at && *at != w) /* its init may have failed */
+		at = &(*at)->next;
+	if (*at)
+		*at = w->next;
+	(void)pthread_mutex_unlock(&w->svc->workers_lock);
 	aes_freep(&w->aes);
 	content_fini(&w->content);
 	buf_fini(&w->strings);
 	buf_fini(&w->plain);
 	buf_fini(&w->text);
+}
+
+/* ---- who is in ---- */
+
+bool service_enter(struct service_worker *w)
+{
+	/* sequentially consistent, as is the other side: either it sees that we are in, or we see that it is locked */
+	atomic_store(&w->turn, atomic_load_explicit(&w->turn, memory_order_relaxed) + 1);
+	return !atomic_load(&w->svc->locked);
+}
+
+void service_leave(struct service_worker *w)
+{
+	uint64_t turn = atomic_load_explicit(&w->turn, memory_order_relaxed);
+
+	if (turn & 1)
+		atomic_store(&w->turn, turn + 1);
+}
+
+void service_quiesce(struct service *svc, const struct service_worker *self)
+{
+	const struct timespec pause = { .tv_nsec = 100000 };
+
+	(void)pthread_mutex_lock(&svc->workers_lock);
+	for (struct service_worker *w = svc->workers; w; w = w->next) {
+		uint64_t turn = atomic_load(&w->turn);
+
+		while (w != self && (turn & 1) && atomic_load(&w->turn) == turn)
+			(void)nanosleep(&pause, NULL); /* woken early, it looks again */
+	}
+	(void)pthread_mutex_unlock(&svc->workers_lock);
+}
+
+/* ---- the audit trail ---- */
+
+void service_put_audit_problem(struct service *svc, struct buf *b)
+{
+	struct audit_info info = { 0 };
+
+	if (svc->audit) {
+		audit_get_info(svc->audit, &info);
+		if (info.problem)
+			buf_printf(b, "audit log %s %s", info.path, info.problem);
+		return;
+	}
+	(void)pthread_mutex_lock(&svc->notes);
+	buf_put_str(b, svc->audit_why);
+	(void)pthread_mutex_unlock(&svc->notes);
+}
+
+void service_note(struct service *svc, struct audit_entry *entry, bool durable)
+{
+	struct store_info info;
+	int r;
+
+	if (!svc->audit)
+		return;
+	store_get_info(svc->store, &info);
+	entry->generation = info.log.generation;
+	entry->seq = info.seq;
+	r = audit_append(svc->audit, entry, durable);
+	if (r < 0) {
+		CLEANUP(buf_fini) struct buf why = BUF_INIT(8192);
+
+		service_put_audit_problem(svc, &why);
+		svc->hooks.failed(svc->hooks.arg, "the audit trail", r, buf_bytes(&why));
+	}
+}
+
+static void note_app_use(void *arg, struct app *app)
+{
+	static const char *const names[APP_USE_NR] = { "", "decrypt", "encrypt", "unwrap", "wrap" };
+	CLEANUP(buf_fini) struct buf counts = BUF_INIT(256);
+	unsigned long uses[APP_USE_NR];
+	struct service *svc = arg;
+
+	if (app_take_uses(app, uses))
+		return;
+	for (int i = APP_USE_NONE + 1; i < APP_USE_NR; i++)
+		buf_printf(&counts, "%s%s=%lu", counts.n ? " " : "", names[i], uses[i]);
+	service_note(
+		svc,
+		&(struct audit_entry){
+			.by = AUDIT_BY_APP, .app_id = app_id(app), .action = "keyUse", .target = buf_bytes(&counts) },
+		false);
+}
+
+void service_note_key_use(struct service *svc)
+{
+	if (svc->audit)
+		store_each_app(svc->store, note_app_use, svc);
+}
+
+/* What an admin's call is about: the values of the parameters that its row names. */
+static void put_target(const struct method *m, const void *params, struct buf *ret)
+{
+	for (size_t i = 0; m->target && i < m->n_params; i++) {
+		const struct param *p = &m->params[i];
+		const void *at = (const char *)params + p->offset;
+		const char *named = strstr(m->target, p->name);
+
+		if (!named)
+			continue;
+		if (ret->n)
+			buf_put_byte(ret, ' ');
+		if (p->type == PARAM_UINT)
+			buf_printf(ret, "%llu", (unsigned long long)*(const uint64_t *)at);
+		else
+			buf_put_bytes(ret, *(const struct bytes *)at);
+	}
+}
+
+static void note_admin_call(struct call *c, const struct method *m, int result)
+{
+	CLEANUP(buf_fini) struct buf target = BUF_INIT(8192);
+	struct audit_entry entry = {
+		.by = c->peer->is_process ? AUDIT_BY_PROCESS : AUDIT_BY_DAEMON,
+		.uid = c->peer->uid,
+		.pid = c->peer->pid,
+		.action = m->name,
+		.result = result,
+	};
+
+	if (!c->svc->audit || result == ERR_NEEDS_WORKER)
+		return;
+	if (result != ERR_INVALID_PARAMS)
+		put_target(m, c->params, &target);
+	entry.target = buf_bytes(&target);
+	service_note(c->svc, &entry, m->audited == AUDIT_CHANGE);
+}
+
+/* No change by an admin without an entry: is one sure to be possible? */
+static int may_change(struct call *c)
+{
+	if (!*c->svc->audit_path || (c->svc->audit && audit_ready(c->svc->audit) == 0))
+		return 0;
+	buf_reset(&c->w->text);
+	service_put_audit_problem(c->svc, &c->w->text);
+	return call_failed(c, ERR_STORAGE);
 }
 
 /* Nothing of one request is left for the next: plaintext, strings, composed text. One large message does not pin memory. */
@@ -88,6 +259,7 @@ static int ask_grant(struct call *c, const struct method *m, void *params)
 static int run_method(struct call *c, const struct method *m, struct bytes json)
 {
 	_Alignas(16) char params[CALL_MAX_PARAMS_SIZE] = { 0 };
+	bool audited = m->audited != AUDIT_NOT && !c->locked && peer_role(c->peer) == ROLE_ADMIN;
 	int r;
 
 	assert(m->params_size <= sizeof(params));
@@ -95,23 +267,39 @@ static int run_method(struct call *c, const struct method *m, struct bytes json)
 	c->params = params;
 	if (r == 0 && m->check)
 		r = m->check(c);
+	if (r == 0 && c->locked && !m->when_locked)
+		r = ERR_LOCKED;
 	if (r == 0 && m->perms)
 		r = ask_grant(c, m, params);
+	if (r == 0 && audited && m->audited == AUDIT_CHANGE)
+		r = may_change(c);
 	if (r == 0)
 		r = m->handle(c);
+	if (audited)
+		note_admin_call(c, m, r);
+	if (r == 0 && m->use && peer_role(c->peer) == ROLE_APP)
+		app_count_use(c->peer->app, m->use);
 	c->params = NULL;
 	params_release(m->params, m->n_params, params);
 	return r;
 }
 
+static struct bytes reason_of(const struct call *c)
+{
+	return c->detail.name && strcmp(c->detail.name, "why") == 0 ? c->detail.str : BYTES_NONE;
+}
+
 /*
- * One request to its reply. Whatever a failing handler had written is taken back before the error is written.
+ * One request to its reply, entered for by itself: those of a batch may lock and unlock, and who locks does not wait for all of it.
+ * Whatever a failing handler had written is taken back before the error is written.
  * Return: 0; ERR_NEEDS_WORKER, nothing written, when it turns out too long for a loop.
  */
 static int run(struct service *svc, struct service_worker *w, struct peer *peer, const struct rpc_request *q, int err,
 	       bool may_block, struct buf *out)
 {
-	struct call c = { .svc = svc, .w = w, .peer = peer, .may_block = may_block, .out = out };
+	struct call c = {
+		.svc = svc, .w = w, .peer = peer, .may_block = may_block, .locked = !service_enter(w), .out = out
+	};
 	const struct method *m = NULL;
 	size_t start = out->n;
 	int r = err;
@@ -138,10 +326,11 @@ static int run(struct service *svc, struct service_worker *w, struct peer *peer,
 		rpc_error(out, q->id, r, &c.detail);
 	if (m && r < 0 && r != ERR_NEEDS_WORKER &&
 	    (err_code(r) == err_code(ERR_INTERNAL) || r == ERR_STORAGE || r == ERR_NOMEM))
-		svc->hooks.failed(svc->hooks.arg, m->name, r);
+		svc->hooks.failed(svc->hooks.arg, m->name, r, reason_of(&c));
 	ring_unref(c.ring);
 	json_decref(c.json);
 	worker_forget(w);
+	service_leave(w);
 	return r == ERR_NEEDS_WORKER ? r : 0;
 }
 
@@ -254,10 +443,16 @@ enum served service_handle(struct service *svc, struct service_worker *w, struct
 	if (fast && frame.n > SERVICE_INLINE_MAX)
 		return SERVED_BY_POOL;
 	r = scan_check(frame, SCAN_FRAME, RPC_MAX_DEPTH);
-	if (r < 0)
+	if (r < 0) {
 		rpc_error(out, BYTES_LIT("null"), r, r == ERR_NOMEM ? &retry_later : NULL);
-	else if (serve_checked(svc, w, peer, scan_trim(frame), fast, refusal, out, ret_requests) == SERVED_BY_POOL)
-		return SERVED_BY_POOL;
+	} else {
+		enum served served;
+
+		served = serve_checked(svc, w, peer, scan_trim(frame), fast, refusal, out, ret_requests);
+		secret_wipe_registers(); /* the thread may wait for long now */
+		if (served == SERVED_BY_POOL)
+			return served;
+	}
 	if (out->n > start)
 		buf_put_byte(out, '\n');
 	return SERVED;

@@ -7,6 +7,7 @@
 #ifndef E2EED_PROTO_SERVICE_H
 #define E2EED_PROTO_SERVICE_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -15,6 +16,7 @@
 #include "base/err.h"
 #include "crypto/aes.h"
 #include "crypto/content.h"
+#include "keystore/audit.h"
 #include "keystore/store.h"
 #include "proto/peer.h"
 #include "proto/throttle.h"
@@ -34,27 +36,59 @@ struct service_status {
 	size_t n_problems;
 };
 
+/* a slot's secret, as addSlot and unlock name it; what is left out comes from the configuration */
+struct service_seal {
+	struct bytes kind;		 /* as in the configuration; empty: the configured one */
+	struct bytes key_file;		 /* keyfile */
+	struct bytes credential;	 /* credential */
+	const struct secret *passphrase; /* passphrase; NULL: as configured */
+};
+
 struct service_hooks {
 	void *arg;
-	void (*sessions_changed)(void *arg);		       /* some sessions have become stale; any thread */
+	/* make @ret of what @how says. Return: 0; ERR_INVALID_PARAMS where something is missing, with data.param; ERR_NOMEM; ERR_SEAL */
+	int (*make_seal)(void *arg, const struct service_seal *how, const char **ret_param, struct buf *why,
+			 struct seal *ret);
+	void (*sessions_changed)(void *arg); /* some sessions have become stale; any thread */
+	/* the keystore has been unlocked; @why: what the operator should know, a line each: for the log; any thread */
+	void (*unlocked)(void *arg, struct buf *why);
 	void (*status)(void *arg, struct service_status *ret); /* any thread */
-	/* @method was answered with STORAGE_ERROR, INTERNAL or for want of memory: for the log; any thread */
-	void (*failed)(void *arg, const char *method, int err);
+	/*
+	 * @method was answered with STORAGE_ERROR, INTERNAL or for want of memory: for the log; any thread
+	 * @why: a sentence about it, which may be empty
+	 */
+	void (*failed)(void *arg, const char *method, int err, struct bytes why);
 };
 
 struct service {
 	struct store *store;
 	struct service_hooks hooks;
+	const char *audit_path; /* borrowed; "": no audit trail */
+	bool accept_rollback;	/* of the first unlocking */
+
+	atomic_bool locked;    /* nobody touches store or audit, but for who changes that */
+	pthread_mutex_t vault; /* held by who locks or unlocks; taken by who has left (service_leave) */
+	struct audit *audit;   /* owned; NULL: none, or locked, or not usable. Changes only while nobody is in */
+	pthread_mutex_t notes; /* over audit_why */
+	char audit_why[512];   /* why there is no audit trail, though one is wanted; "" otherwise */
+
+	pthread_mutex_t workers_lock; /* over workers */
+	struct service_worker *workers;
+
 	atomic_size_t max_frame_bytes; /* limits may change while serving */
 	atomic_uint max_in_flight;
 	atomic_bool draining;
 	int64_t started_ms;
 	struct throttle throttle;
+	atomic_ulong unnoted;	 /* failed authentications that the audit trail has no entry of yet */
 	struct secret *no_token; /* stands in for an unknown app's, so that the work is the same */
 };
 
 /* what one thread needs for its work, kept between calls */
 struct service_worker {
+	struct service *svc;
+	struct service_worker *next; /* of all, under workers_lock */
+	atomic_uint_fast64_t turn;   /* odd: at work, with references to what the store holds */
 	struct aes *aes;
 	struct content content;
 	struct buf strings; /* strings of params that had escapes */
@@ -62,12 +96,33 @@ struct service_worker {
 	struct buf text;    /* whatever a handler composes */
 };
 
-/** service_init - @store is borrowed. Return: 0, ERR_NOMEM */
-int service_init(struct service *svc, struct store *store, const struct service_hooks *hooks) WARN_UNUSED;
+/** service_init - locked, until vault_unlock(); @store and @audit_path are borrowed. Return: 0, ERR_NOMEM */
+int service_init(struct service *svc, struct store *store, const char *audit_path,
+		 const struct service_hooks *hooks) WARN_UNUSED;
 void service_fini(struct service *svc);
 
-int service_worker_init(struct service_worker *w) WARN_UNUSED; /* ERR_NOMEM, ERR_CRYPTO */
+int service_worker_init(struct service *svc, struct service_worker *w) WARN_UNUSED; /* ERR_NOMEM, ERR_CRYPTO */
 void service_worker_fini(struct service_worker *w);
+
+/**
+ * service_enter, service_leave - between the two the thread of @w may use store and audit trail, unless the service is locked
+ *
+ * service_handle() does it by itself, for each request. Return: false when it is locked; then leave as well.
+ */
+bool service_enter(struct service_worker *w);
+void service_leave(struct service_worker *w);
+
+/** service_quiesce - wait until everybody but @self, which may be NULL, has left what he was at. Having left, under the vault's mutex. */
+void service_quiesce(struct service *svc, const struct service_worker *self);
+
+/** service_note - an entry for the audit trail, if there is one; who has entered only. Failures show in the status. */
+void service_note(struct service *svc, struct audit_entry *entry, bool durable);
+
+/** service_put_audit_problem - append what is wrong with the audit trail, nothing if all is well; who has entered only */
+void service_put_audit_problem(struct service *svc, struct buf *b);
+
+/** service_note_key_use - a summary for each app that has used its keys since the last time; who has entered only */
+void service_note_key_use(struct service *svc);
 
 enum serve_mode {
 	SERVE_FAST,	  /* a loop: a frame with a slow method, or a large one, is handed back whole */
@@ -82,7 +137,7 @@ enum served {
 
 /**
  * service_handle - execute one frame
- * @frame: without its line ending
+ * @frame: without its line ending; the caller's to wipe, but passphrases in it are overwritten as soon as they are read
  * @out:   the reply is appended, with its line feed; nothing for notifications
  * @ret_requests: how many requests the frame holds (at least 1)
  *

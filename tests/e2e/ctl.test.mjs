@@ -3,53 +3,20 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { E2EED, removeFolder, startDaemon, temporaryFolder } from './lib/daemon.mjs';
+import { CTL, cells, ctl, failed, failedJson, succeeded } from './lib/ctl.mjs';
+import { removeFolder, startDaemon, temporaryFolder } from './lib/daemon.mjs';
 
-const CTL = process.env.E2EECTL_BIN ?? join(dirname(E2EED), 'e2eectl');
 const TOKEN = /^e2eed1_[A-Za-z0-9_-]{43}$/;
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-function ctl(args, { input } = {}) {
-	const proc = spawn(CTL, args, { stdio: [input === undefined ? 'ignore' : 'pipe', 'pipe', 'pipe'] });
-	let stdout = '', stderr = '';
-	proc.stdout.setEncoding('utf8').on('data', (text) => (stdout += text));
-	proc.stderr.setEncoding('utf8').on('data', (text) => (stderr += text));
-	if (input !== undefined) proc.stdin.end(input);
-	return new Promise((resolve, reject) => {
-		proc.once('error', reject);
-		proc.once('close', (code, signal) => resolve({ code, signal, stdout, stderr }));
-	});
-}
-
-// The cells of a table, split where two or more spaces stand.
-const cells = (text) => text.trimEnd().split('\n').map((line) => line.trim().split(/ {2,}/));
-
-function succeeded(result) {
-	assert.deepEqual({ code: result.code, signal: result.signal, stderr: result.stderr }, { code: 0, signal: null, stderr: '' });
-	return result.stdout;
-}
-
-function failed(result, code, pattern) {
-	assert.equal(result.code, code, result.stderr);
-	assert.equal(result.stdout, '');
-	assert.match(result.stderr, pattern);
-	return result.stderr;
-}
-
-// Errors with --json, and of rpc and call: the error object on one line.
-function failedJson(result, reason) {
-	const text = failed(result, 1, /^\{.*\}\n$/);
-	const error = JSON.parse(text);
-	assert.equal(error.data.reason, reason);
-	assert.equal(typeof error.code, 'number');
-	assert.equal(typeof error.message, 'string');
-	return error;
-}
-
 describe('help and usage, which need no daemon', () => {
-	const commands = ['status', 'app create', 'app list', 'app show', 'app token', 'room grant', 'room revoke', 'room list', 'rpc', 'call'];
+	const commands = [
+		'status', 'lock', 'unlock', 'app create', 'app list', 'app show', 'app token', 'app revoke', 'room grant', 'room revoke', 'room list',
+		'keystore verify', 'keystore compact', 'keystore rekey', 'keystore backup', 'keystore recover',
+		'keystore slot list', 'keystore slot add', 'keystore slot remove', 'audit tail', 'audit verify', 'rpc', 'call',
+	];
 
 	test('--version', async () => {
 		assert.match(succeeded(await ctl(['--version'])), /^e2eectl \d+\.\d+\.\d+\n$/);
@@ -63,12 +30,13 @@ describe('help and usage, which need no daemon', () => {
 		assert.equal(succeeded(await ctl(['-h'])), text);
 	});
 
-	for (const group of ['app', 'room']) {
+	for (const group of ['app', 'room', 'keystore', 'keystore slot', 'audit']) {
 		test(`help of the group ${group}`, async () => {
-			const text = succeeded(await ctl(['help', group]));
+			const words = group.split(' ');
+			const text = succeeded(await ctl(['help', ...words]));
 			for (const command of commands) assert.equal(text.includes(`  ${command} `), command.startsWith(`${group} `), command);
-			assert.equal(succeeded(await ctl([group, '--help'])), text);
-			assert.equal(succeeded(await ctl([group, 'help'])), text);
+			assert.equal(succeeded(await ctl([...words, '--help'])), text);
+			assert.equal(succeeded(await ctl([...words, 'help'])), text);
 		});
 	}
 
@@ -81,7 +49,7 @@ describe('help and usage, which need no daemon', () => {
 			assert.ok(Math.max(...text.split('\n').map((line) => line.length)) <= 80, text);
 			assert.equal(succeeded(await ctl([...words, '--help'])), text);
 			assert.equal(succeeded(await ctl(['--help', ...words, 'operand'])), text);
-			if (words.length === 2) assert.equal(succeeded(await ctl([words[0], 'help', words[1]])), text);
+			if (words.length > 1) assert.equal(succeeded(await ctl([...words.slice(0, -1), 'help', words.at(-1)])), text);
 		});
 	}
 
@@ -111,6 +79,37 @@ describe('help and usage, which need no daemon', () => {
 		[['room', 'grant', 'a', 'r', 'read', 'write'], /'write' is too much/],
 		[['room', 'revoke', 'a'], /something is missing/],
 		[['room', 'list'], /something is missing/],
+		[['keystore'], /'keystore' needs another word/],
+		[['keystore', 'slot'], /'keystore slot' needs another word/],
+		[['keystore', 'slots'], /no command 'keystore slots'/],
+		[['keystore', 'slot', 'lst'], /no command 'keystore slot lst'/],
+		[['help', 'keystore', 'slot', 'lst'], /no command 'keystore slot lst'/],
+		[['keystore', 'backup', 'here'], /PATH must be absolute/],
+		[['keystore', 'recover', 'f'], /--key-file is missing/],
+		[['keystore', 'recover', 'f', '--key-file', 'k'], /--key-file must be absolute/],
+		[['keystore', 'recover', 'f', '--key-file', '/k', '--socket', 's'], /--socket does not go with this command/],
+		[['keystore', 'verify', 'f', '--socket', 's'], /--socket does not go with FILE/],
+		[['keystore', 'verify', '--key-file', 'k'], /--key-file goes with FILE only/],
+		[['keystore', 'verify', 'f', '--key-file', 'k', '--passphrase-fd', '3'], /exclude each other/],
+		[['keystore', 'slot', 'list', 'f', '--socket', 's'], /--socket does not go with FILE/],
+		[['keystore', 'slot', 'add', 'stone'], /'stone' is no seal; there are keyfile/],
+		[['keystore', 'slot', 'add', 'keyfile'], /--key-file is missing/],
+		[['keystore', 'slot', 'add', 'keyfile', '--key-file', 'k'], /--key-file must be absolute/],
+		[['keystore', 'slot', 'add', 'recovery', '--key-file', '/k'], /--key-file does not go with the seal recovery/],
+		[['keystore', 'slot', 'add', 'passphrase', '--credential', 'c'], /--credential does not go with the seal passphrase/],
+		[['keystore', 'slot', 'add', 'passphrase', '--passphrase-fd', 'x'], /takes the number of an open file descriptor, not 'x'/],
+		[['keystore', 'slot', 'add', 'passphrase', '--passphrase-fd', '77'], /cannot read the secret from descriptor 77/],
+		[['keystore', 'slot', 'add', 'passphrase'], /there is no terminal to ask for the secret on; give --passphrase-fd/],
+		[['keystore', 'slot', 'remove', 'x', '--yes'], /'x' is not the number of a slot/],
+		[['keystore', 'slot', 'remove', '4294967296', '--yes'], /is not the number of a slot/],
+		[['keystore', 'slot', 'remove', '1'], /cannot be undone, and there is no terminal to ask on; give --yes/],
+		[['app', 'revoke', 'a'], /cannot be undone, and there is no terminal to ask on; give --yes/],
+		[['room', 'revoke', 'a', 'r', '--purge-keys'], /cannot be undone, and there is no terminal to ask on; give --yes/],
+		[['unlock', '--passphrase-fd', '-1'], /takes the number of an open file descriptor/],
+		[['audit', 'tail', '--since', '-1'], /--since takes the number of an entry, not '-1'/],
+		[['audit', 'tail', '--since', '9007199254740992'], /--since takes the number of an entry/],
+		[['audit', 'verify', 'f'], /--keystore is missing/],
+		[['audit', 'verify', '--keystore', 'k'], /--keystore goes with FILE only/],
 		[['rpc'], /something is missing; expected: METHOD/],
 		[['rpc', ''], /METHOD is empty/],
 		[['rpc', 'getStatus', '{'], /PARAMS is not valid JSON/],
@@ -295,10 +294,10 @@ describe('with a daemon', { timeout: 120_000 }, () => {
 		failed(await run('room', 'list', 'nobody'), 1, /no such app/);
 
 		assert.equal(succeeded(await run('room', 'revoke', 'bot', 'other')), "Revoked; the room's keys are kept.\n");
-		assert.deepEqual(JSON.parse(succeeded(await run('room', 'revoke', 'bot', 'GENERAL', '--purge-keys', '--json'))), {});
+		assert.deepEqual(JSON.parse(succeeded(await run('room', 'revoke', 'bot', 'GENERAL', '--purge-keys', '--yes', '--json'))), {});
 		failed(await run('room', 'revoke', 'bot', 'GENERAL'), 1, /no grant on that room/);
 		failedJson(await run('room', 'revoke', 'bot', 'GENERAL', '--json'), 'NOT_FOUND');
-		assert.equal(succeeded(await run('room', 'revoke', 'bot', 'r=1', '--purge-keys')), "Revoked; the room's keys are destroyed.\n");
+		assert.match(succeeded(await run('room', 'revoke', 'bot', 'r=1', '--purge-keys', '--yes')), /^Revoked; the room's keys are destroyed\..*\n\nBackups .* still hold them.*Destroy those copies/s);
 		succeeded(await run('room', 'grant', 'bot', 'GENERAL', 'read,write,create'));
 	});
 

@@ -223,6 +223,19 @@ describe('sockets', { timeout: 300_000 }, () => {
 	}));
 });
 
+describe('the process', { timeout: 300_000 }, () => {
+	for (const LD_BIND_NOW of ['', '1'])
+		test(`has its name, and all functions bound, with LD_BIND_NOW=${LD_BIND_NOW} before`, async () => {
+			const daemon = await startDaemon({ env: { LD_BIND_NOW } });
+			try {
+				if (!process.env.E2EED_WRAP) assert.equal(readFileSync(`/proc/${daemon.pid}/comm`, 'utf8'), 'e2eed\n');
+				assert.match(readFileSync(`/proc/${daemon.pid}/environ`, 'utf8'), /(^|\0)LD_BIND_NOW=1\0/);
+			} finally {
+				await daemon.stop();
+			}
+		});
+});
+
 describe('signals', { timeout: 300_000 }, () => {
 	for (const signal of ['SIGTERM', 'SIGINT']) {
 		test(`${signal}: what is under way is answered, then exit 0`, async () => {

@@ -43,8 +43,24 @@ describe('pressure', { timeout: 900_000 }, () => {
 		await usable(admin);
 	}));
 
+	test('an app that floods the workers can still be looked at, and revoked', withDaemon({}, async (daemon, admin) => {
+		const app = await newApp(daemon, admin, { key: false });
+		const clients = await Promise.all(Array.from({ length: 9 }, () => daemon.app(app.appId, app.token)));
+		let served = 0;
+		const full = Promise.any(clients.map((client) => new Promise((resolve) => {
+			for (let i = 0; i < 1000; i++)
+				client.request({ method: 'getKeyPublication', params: { userId: 'u' } }).then(({ error }) => (error?.data.reason === 'OVERLOADED' ? resolve() : served++), () => {});
+		})));
+		await full; // more wait than there is room for
+		const before = served;
+		assert.ok((await admin.call('getStatus')).workers.queued > 8000);
+		await admin.call('revokeApp', { appId: app.appId });
+		assert.ok(served - before < 1000, `${served - before} requests of the app went first`);
+		await Promise.all(clients.map(({ closed }) => closed));
+	}));
+
 	for (const who of ['an admin', 'a stranger'])
-		test(`${who} who reads gets every one of many long answers`, withDaemon({}, async (daemon, admin) => {
+		test(`${who} who reads gets every one of many long answers`, withDaemon({ limits: { auth_timeout_ms: 600000 } }, async (daemon, admin) => {
 			const client = who === 'an admin' ? admin : await daemon.stranger();
 			const frames = Math.max(50, cases(500));
 			client.send(`[${Array(256).fill(1).join(',')}]\n`.repeat(frames));

@@ -1,9 +1,10 @@
 // An independent reader of the keystore: written from docs/keystore.md, it shares no code with the daemon.
 //
-//   node tests/keystore/reader.mjs [--secrets] KEYSTORE KEY_FILE
+//   node tests/keystore/reader.mjs [--secrets] KEYSTORE SECRET_FILE [ANCHOR]
 //
-// Prints one JSON object: header, records, and tornBytes (of a torn tail; 0 without one). Keys and tokens are left out unless
-// --secrets asks for them. Exits 1 with a sentence on stderr when anything does not authenticate.
+// Prints one JSON object: header, records, tornBytes (of a torn tail; 0 without one), state (what the records add up to), and
+// anchor. Keys and tokens are left out unless --secrets asks for them. SECRET_FILE holds a key file's digits, a credential or a
+// recovery key. Exits 1 with a sentence on stderr when anything does not authenticate or does not fit.
 import { createDecipheriv } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 
@@ -53,13 +54,13 @@ function blake2b(size, key, input, salt = Buffer.alloc(16), personal = Buffer.al
   return out.subarray(0, size);
 }
 
-// libsodium's crypto_kdf: subkey 1 of the data key under a context of 8 characters
-function derive(dek, context) {
+// derive(key, characters): libsodium's crypto_kdf, subkey 1
+function derive(key, characters) {
   const salt = Buffer.alloc(16);
   const personal = Buffer.alloc(16);
   salt.writeBigUInt64LE(1n);
-  personal.write(context, 'latin1');
-  return blake2b(32, dek, Buffer.alloc(0), salt, personal);
+  personal.write(characters, 'latin1');
+  return blake2b(32, key, Buffer.alloc(0), salt, personal);
 }
 
 // ---- XChaCha20-Poly1305: HChaCha20 makes a key for the ordinary cipher (draft-irtf-cfrg-xchacha) ----
@@ -88,6 +89,7 @@ function hchacha20(key, nonce16) {
 
 // The plaintext; throws when it does not authenticate.
 function open(key, nonce, sealed, aad) {
+  if (sealed.length < 16) throw new Error('too short for a tag');
   const nonce12 = Buffer.concat([Buffer.alloc(4), nonce.subarray(16)]);
   const cipher = createDecipheriv('chacha20-poly1305', hchacha20(key, nonce.subarray(0, 16)), nonce12, { authTagLength: 16 });
   cipher.setAAD(aad, { plaintextLength: sealed.length - 16 });
@@ -111,78 +113,123 @@ class Cursor {
   u64 = () => this.take(8).readBigUInt64LE();
   i64 = () => Number(this.take(8).readBigInt64LE());
   field = () => this.take(this.u32());
-  text = () => this.field().toString('utf8');
+  text = () => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(this.field());
+  list = (read) => Array.from({ length: this.u32() }, read);
   left = () => this.bytes.length - this.at;
 }
 
-function readHeader(file, kek) {
+const SEALS = [, 'keyfile', 'passphrase', 'credential', 'command', 'pkcs11', 'recovery'];
+const LETTERS = 'cbdefghijklnrtuv';
+const time = (ms) => (ms ? new Date(ms).toISOString() : null);
+
+// The KEKs that the bytes of a secret's file may stand for, by the kind of slot.
+function readSecret(bytes) {
+  const line = bytes.toString('latin1').replace(/\n$/, '');
+  const letters = line.toLowerCase().replace(/[-\s]/g, '');
+  if (/^[0-9a-f]{64}$/i.test(line)) return { keyfile: Buffer.from(line, 'hex'), credential: Buffer.from(line, 'hex') };
+  if (bytes.length === 32) return { credential: bytes };
+  if (letters.length !== 48 || [...letters].some((c) => !LETTERS.includes(c)))
+    throw new Error('the secret is neither 64 hex digits nor 32 bytes nor a recovery key');
+  const key = Buffer.from([...letters].map((c) => LETTERS.indexOf(c).toString(16)).join(''), 'hex');
+  const hash = (size, purpose) => blake2b(size, Buffer.alloc(0), Buffer.concat([Buffer.from(purpose), key.subarray(0, 20)]));
+  if (!hash(16, 'e2eed recovery checksum').subarray(0, 4).equals(key.subarray(20)))
+    throw new Error("the recovery key's checksum does not fit");
+  return { recovery: hash(32, 'e2eed recovery kek') };
+}
+
+function readHeader(file, keks) {
   const c = new Cursor(file);
   if (c.take(8).toString('latin1') !== 'E2EEDKS\n') throw new Error('not a keystore');
   const version = c.u32();
-  if (version !== 1) throw new Error(`unknown format ${version}`);
+  if (version !== 2) throw new Error(`unknown format ${version}`);
   const size = c.u32();
-  if (size > 65536 || size > file.length) throw new Error('impossible length of the header');
-  const fileId = c.take(16);
-  const generation = c.u64();
-  const created = c.i64();
+  if (size > 524288 || size > file.length) throw new Error('impossible length of the header');
+  const header = { size, fileId: c.take(16), generation: c.u64(), created: time(c.i64()), nextSlot: c.u32(), slots: [] };
   const count = c.u32();
   if (count < 1 || count > 16) throw new Error('impossible number of slots');
-  const slots = [];
-  let dek = null;
+  const wrapped = [];
   for (let i = 0; i < count; i++) {
     const start = c.at;
-    const slot = { slot: c.u32(), seal: c.u32(), created: new Date(c.i64()).toISOString() };
-    c.field();
+    const slot = { slot: c.u32(), seal: SEALS[c.u32()] ?? 'unknown', created: time(c.i64()), params: c.field().toString('hex') };
+    if (slot.params.length > 2 * 16384) throw new Error('impossible length of parameters');
     const aad = Buffer.concat([file.subarray(0, 12), file.subarray(16, 40), file.subarray(start, c.at)]);
-    const nonce = c.take(24);
-    const wrapped = c.take(48);
-    slots.push(slot);
-    if (slot.seal !== 1 || dek) continue;
+    wrapped.push({ slot, aad, dek: [c.take(24), c.take(48)], kek: [c.take(24), c.take(48)] });
+    header.slots.push(slot);
+    const kek = keks[slot.seal];
+    if (!kek || header.dek) continue;
     try {
-      dek = open(kek, nonce, wrapped, aad);
+      header.dek = open(kek, ...wrapped[i].dek, aad);
+      slot.opened = true;
     } catch {
-      // another key file's slot
+      // another secret's slot
     }
   }
-  if (!dek) throw new Error('the key file opens no slot');
+  if (!header.dek) throw new Error('the secret opens no slot');
   const signed = c.at;
-  const mac = c.take(32);
-  if (c.at !== size || !blake2b(32, derive(dek, 'e2eedHDR'), file.subarray(0, signed)).equals(mac))
+  header.mac = c.take(32);
+  if (c.at !== size || !blake2b(32, derive(header.dek, 'e2eedHDR'), file.subarray(0, signed)).equals(header.mac))
     throw new Error('the header does not authenticate');
-  return { size, fileId, generation, created, slots, dek, mac };
+  // what a rewrite goes by: each slot's own key, which must open that slot
+  const keyring = derive(header.dek, 'e2eedKEK');
+  for (const { aad, dek, kek } of wrapped)
+    if (!open(open(keyring, ...kek, aad), ...dek, aad).equals(header.dek)) throw new Error('a slot holds another data key');
+  return header;
 }
 
 function permissions(bits) {
+  if (bits > 15) throw new Error('unknown permissions');
   return ['read', 'write', 'create', 'distribute'].filter((_, i) => bits & (1 << i));
 }
 
-function parseRecord(plain, secrets) {
+// @appKeys: by id, of the apps so far
+function parseRecord(plain, appKeys) {
   const c = new Cursor(plain);
-  const secret = (encoding) => {
-    const bytes = c.field();
-    return secrets ? bytes.toString(encoding) : undefined;
-  };
-  const list = (read) => Array.from({ length: c.u32() }, read);
-  if (c.u8() !== 1) throw new Error('unknown version of a record');
+  if (c.u8() !== 2) throw new Error('unknown version of a record');
   const op = c.u8();
-  const r = { op: null, time: new Date(c.i64()).toISOString(), appId: c.text() };
-  if (op === 1) {
-    Object.assign(r, { op: 'APP_CREATED', name: c.text(), token: secret('base64'), keyId: c.text() });
-    Object.assign(r, { created: new Date(c.i64()).toISOString(), pkcs8: secret('base64') });
-    r.rooms = list(() => ({ roomId: c.text(), permissions: permissions(c.u8()) }));
-  } else if (op === 2) {
-    Object.assign(r, { op: 'TOKEN_SET', token: secret('base64') });
-  } else if (op === 3) {
-    Object.assign(r, { op: 'IDENTITY_ADDED', keyId: c.text(), pkcs8: secret('base64'), previousExpiresMs: c.i64() });
-  } else if (op === 4) {
-    Object.assign(r, { op: 'GRANT_SET', roomId: c.text(), permissions: permissions(c.u8()) });
-  } else if (op === 5) {
-    Object.assign(r, { op: 'GRANT_DROPPED', roomId: c.text(), purge: c.u8() === 1 });
-  } else if (op === 6) {
-    Object.assign(r, { op: 'ROOM_KEYS_ADDED', roomId: c.text() });
-    r.keys = list(() => ({ number: c.u32(), kid: c.text(), jwk: secret('utf8'), ts: c.text(), orderMs: c.i64() }));
+  const r = { op: null, seq: Number(c.u64()), time: time(c.i64()), appId: c.text() };
+  const secret = () => {
+    const sealed = c.field();
+    if (!sealed.length) return undefined;
+    if (!appKeys.has(r.appId)) throw new Error('a secret of an app without a key');
+    return open(appKeys.get(r.appId), sealed.subarray(0, 24), sealed.subarray(24), Buffer.from(r.appId));
+  };
+  const appKey = () => {
+    const key = c.field();
+    if (key.length) appKeys.set(r.appId, key);
+    return key.length ? key : undefined;
+  };
+  const keys = () => {
+    r.keys = c.list(() => ({ number: c.u32(), kid: c.text(), jwk: secret()?.toString(), ts: c.text(), orderMs: c.i64() }));
     const current = c.u32();
     r.current = current === 0xffffffff ? undefined : current;
+  };
+  const has = (name, fields) => Object.assign(r, { op: name }, fields);
+  if (op === 1) {
+    has('APP_CREATED', { name: c.text(), appKey: appKey(), token: secret(), keyId: c.text(), created: time(c.i64()), pkcs8: secret() });
+    r.rooms = c.list(() => ({ roomId: c.text(), permissions: permissions(c.u8()) }));
+  } else if (op === 2) {
+    has('TOKEN_SET', { token: secret() });
+  } else if (op === 3) {
+    has('IDENTITY_ADDED', { keyId: c.text(), pkcs8: secret(), previousExpires: time(c.i64()) });
+  } else if (op === 4) {
+    has('GRANT_SET', { roomId: c.text(), permissions: permissions(c.u8()) });
+  } else if (op === 5) {
+    has('GRANT_DROPPED', { roomId: c.text(), purge: c.u8() === 1 });
+  } else if (op === 6) {
+    has('ROOM_KEYS_ADDED', { roomId: c.text() });
+    keys();
+  } else if (op === 7) {
+    has('APP_REVOKED');
+  } else if (op === 32) {
+    has('CUSTODY', { custody: c.field() });
+  } else if (op === 33) {
+    has('APP', { name: c.text(), created: time(c.i64()), revoked: time(c.i64()), appKey: appKey(), token: secret(), tokenSeq: Number(c.u64()) });
+    r.identities = c.list(() => ({ keyId: c.text(), created: time(c.i64()), retired: time(c.i64()), expires: time(c.i64()), pkcs8: secret() }));
+  } else if (op === 34) {
+    has('ROOM', { roomId: c.text(), permissions: permissions(c.u8()), nextNumber: c.u32() });
+    keys();
+  } else if (op === 35) {
+    has('SNAPSHOT_END');
   } else {
     throw new Error(`unknown operation ${op}`);
   }
@@ -197,27 +244,30 @@ function zerosFrom(file) {
   return at;
 }
 
-function readRecords(file, header, secrets) {
+function readRecords(file, header) {
   const recordKey = derive(header.dek, 'e2eedREC');
   const frameKey = derive(header.dek, 'e2eedFRM');
+  const most = 16 * 1024 * 1024;
   const zeros = zerosFrom(file);
-  const sector = Math.ceil(zeros / 512) * 512;
+  const appKeys = new Map();
   const records = [];
   let chain = header.mac.subarray(0, 16);
   let at = header.size;
   while (at < file.length) {
+    const number = records.length + 1;
     const place = Buffer.alloc(32);
     header.fileId.copy(place);
     place.writeBigUInt64LE(header.generation, 16);
-    place.writeBigUInt64LE(BigInt(records.length + 1), 24);
+    place.writeBigUInt64LE(BigInt(number), 24);
     const head = file.subarray(at, at + 20);
     if (head.length < 20) break;
-    const where = `record ${records.length + 1} at offset ${at}`;
+    const where = `record ${number} at offset ${at}`;
     if (!blake2b(16, frameKey, Buffer.concat([place, head.subarray(0, 4)])).equals(head.subarray(4))) {
-      if (zeros < at + 20 && file.length - at <= 60 + 16 * 1024 * 1024) break;
+      if (zeros < at + 20) break;
       throw new Error(`${where} is damaged: its head does not authenticate`);
     }
     const length = head.readUInt32LE();
+    if (length < 16 || length > most + 16) throw new Error(`${where} has an impossible length`);
     const end = at + 44 + length;
     if (end > file.length) break;
     const sealed = file.subarray(at + 44, end);
@@ -225,30 +275,151 @@ function readRecords(file, header, secrets) {
     try {
       plain = open(recordKey, file.subarray(at + 20, at + 44), sealed, Buffer.concat([place, chain]));
     } catch {
-      if (end === file.length && (sector < end || zeros <= end - 16)) break;
+      const dropped = zeros < at + 20 ? zeros : Math.ceil(zeros / 512) * 512;
+      if (dropped < end || (end === file.length && zeros <= end - 16)) break;
       throw new Error(`${where} is damaged: it does not authenticate`);
     }
-    records.push({ seq: records.length + 1, offset: at, ...parseRecord(plain, secrets) });
+    try {
+      records.push({ number, offset: at, ...parseRecord(plain, appKeys) });
+    } catch (error) {
+      throw new Error(`${where}: ${error.message}`);
+    }
     chain = sealed.subarray(sealed.length - 16);
     at = end;
   }
   return { records, tornBytes: file.length - at };
 }
 
+// ---- what the records add up to ----
+
+function must(fits, what) {
+  if (!fits) throw new Error(what);
+}
+
+function addKeys(room, record) {
+  room.keys.push(...record.keys);
+  room.current = record.current ?? room.current;
+}
+
+const snapshotRecords = {
+  APP(apps, { appId, name, created, revoked, appKey, token, identities }) {
+    must(!apps.has(appId), 'an app that was there already');
+    must(revoked ? !appKey && !token && !identities.length : appKey && token && identities.length, 'half an app');
+    apps.set(appId, { appId, name, created, revoked, token, identities, rooms: new Map() });
+  },
+  ROOM(apps, record) {
+    const rooms = apps.get(record.appId)?.rooms;
+    must(rooms, 'a room of an app that is not there');
+    const room = rooms.get(record.roomId) ?? { keys: [] };
+    rooms.set(record.roomId, Object.assign(room, { permissions: record.permissions, nextNumber: record.nextNumber }));
+    addKeys(room, record);
+  },
+};
+
+const changes = {
+  APP_CREATED(apps, { appId, name, created, token, keyId, pkcs8, rooms }) {
+    must(!apps.has(appId), 'an app that was there already');
+    const granted = rooms.map(({ roomId, permissions: granting }) => [roomId, { permissions: granting, nextNumber: 0, keys: [] }]);
+    const identities = [{ keyId, created, retired: null, expires: null, pkcs8 }];
+    apps.set(appId, { appId, name, created, revoked: null, token, identities, rooms: new Map(granted) });
+  },
+  TOKEN_SET(apps, { appId, token }) {
+    apps.get(appId).token = token;
+  },
+  IDENTITY_ADDED(apps, { appId, time: at, keyId, pkcs8, previousExpires }) {
+    const app = apps.get(appId);
+    const others = app.identities.filter((identity) => !identity.pkcs8.equals(pkcs8));
+    must(others[0] === app.identities[0], 'an identity that was the current one already');
+    Object.assign(others[0], { retired: at, expires: previousExpires });
+    app.identities = [{ keyId, created: at, retired: null, expires: null, pkcs8 }, ...others];
+  },
+  GRANT_SET(apps, { appId, roomId, permissions: granted }) {
+    const { rooms } = apps.get(appId);
+    rooms.set(roomId, { nextNumber: 0, keys: [], ...rooms.get(roomId), permissions: granted });
+  },
+  GRANT_DROPPED(apps, { appId, roomId, purge }) {
+    const room = apps.get(appId).rooms.get(roomId);
+    must(room && (room.permissions.length || (purge && room.keys.length)), 'nothing was granted');
+    room.permissions = [];
+    if (purge) Object.assign(room, { keys: [], current: undefined });
+  },
+  ROOM_KEYS_ADDED(apps, record) {
+    const room = apps.get(record.appId).rooms.get(record.roomId);
+    must(room, 'keys of a room that was never granted');
+    for (const { number } of record.keys) must(number === room.nextNumber++, "a key's number out of order");
+    addKeys(room, record);
+  },
+  APP_REVOKED(apps, { appId, time: at }) {
+    Object.assign(apps.get(appId), { revoked: at, token: undefined, identities: [], rooms: new Map() });
+  },
+};
+
+function replay(records) {
+  const apps = new Map();
+  const end = records.findIndex(({ op }) => op === 'SNAPSHOT_END');
+  must(records[0]?.op === 'CUSTODY' && end > 0, 'there is no whole snapshot');
+  for (const record of records.slice(1, end)) {
+    must(record.op in snapshotRecords, `record ${record.number} has no place in a snapshot`);
+    snapshotRecords[record.op](apps, record);
+  }
+  let { seq } = records[end];
+  for (const record of records.slice(end + 1)) {
+    must(record.op in changes, `record ${record.number} has no place behind a snapshot`);
+    must(record.seq > seq, `record ${record.number} is not numbered in order`);
+    must(record.op === 'APP_CREATED' || apps.get(record.appId)?.revoked === null, `record ${record.number} is of no app in use`);
+    changes[record.op](apps, record);
+    seq = record.seq;
+  }
+  const shown = byId([...apps]).map(([, app]) => ({ ...app, rooms: byId([...app.rooms]).map(showRoom).filter(Boolean) }));
+  return { seq, apps: shown };
+}
+
+const byId = (entries) => entries.sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+
+// A room with its keys, newest first; null for one that is as good as none.
+function showRoom([roomId, { permissions: granted, nextNumber, keys, current }]) {
+  must(current === undefined || keys.some(({ number }) => number === current), 'the current key is not there');
+  if (!granted.length && !nextNumber) return null;
+  const rank = (key) => (key.number === current ? 0 : 1);
+  keys.sort((a, b) => rank(a) - rank(b) || b.orderMs - a.orderMs || b.number - a.number);
+  return { roomId, permissions: granted, nextNumber, current, keys };
+}
+
+function readAnchor(file, header, custody) {
+  const key = derive(custody, 'e2eedANC');
+  const places = [0, 512].map((at) => file.subarray(at, at + 72)).filter((place) => {
+    const c = new Cursor(place);
+    return place.length === 72 && c.take(8).toString('latin1') === 'E2EEDAN\n' && c.take(16).equals(header.fileId) &&
+      blake2b(32, key, place.subarray(0, 40)).equals(place.subarray(40));
+  });
+  if (!places.length && !file.subarray(512, 1024).every((byte) => byte === 0)) throw new Error('the anchor is of another keystore, or damaged');
+  const marks = places.map((place) => [place.readBigUInt64LE(24), place.readBigUInt64LE(32)]);
+  marks.sort(([g1, s1], [g2, s2]) => Number(g2 - g1 || s2 - s1));
+  return marks.length ? { generation: Number(marks[0][0]), seq: Number(marks[0][1]) } : null;
+}
+
+const SECRETS = new Set(['token', 'appKey', 'pkcs8', 'jwk', 'custody', 'dek', 'derived']);
+const secrets = process.argv.includes('--secrets');
 const args = process.argv.slice(2).filter((a) => a !== '--secrets');
-if (args.length !== 2) {
-  console.error('usage: reader.mjs [--secrets] KEYSTORE KEY_FILE');
+if (args.length < 2 || args.length > 3) {
+  console.error('usage: reader.mjs [--secrets] KEYSTORE SECRET_FILE [ANCHOR]');
   process.exit(64);
 }
 try {
   const file = readFileSync(args[0]);
-  const hex = readFileSync(args[1], 'latin1');
-  if (!/^[0-9a-fA-F]{64}\n?$/.test(hex)) throw new Error('the key file is not 64 hex digits');
-  const header = readHeader(file, Buffer.from(hex.trim(), 'hex'));
-  const { records, tornBytes } = readRecords(file, header, process.argv.includes('--secrets'));
-  const { fileId, generation, created, slots } = header;
-  const shown = { fileId: fileId.toString('hex'), generation: Number(generation), created: new Date(created).toISOString(), slots };
-  console.log(JSON.stringify({ header: shown, records, tornBytes }, null, 2));
+  const header = readHeader(file, readSecret(readFileSync(args[1])));
+  const { records, tornBytes } = readRecords(file, header);
+  const state = replay(records);
+  const anchor = args[2] && readAnchor(readFileSync(args[2]), header, records[0].custody);
+  const { fileId, generation, created, nextSlot, slots, dek } = header;
+  const keys = (root, names) => names.map((name) => [name, derive(root, name).toString('hex')]);
+  const derived = Object.fromEntries([...keys(dek, ['e2eedREC', 'e2eedFRM', 'e2eedHDR', 'e2eedKEK']), ...keys(records[0].custody, ['e2eedAUD', 'e2eedANC'])]);
+  const shown = { fileId: fileId.toString('hex'), generation: Number(generation), created, nextSlot, slots, dek: dek.toString('hex'), derived };
+  const text = JSON.stringify({ header: shown, records, tornBytes, state, anchor }, function member(name, value) {
+    if (SECRETS.has(name) && !secrets) return undefined;
+    return Buffer.isBuffer(this[name]) ? this[name].toString('base64') : value;
+  }, 2);
+  console.log(text);
 } catch (error) {
   console.error(`${args[0]}: ${error.message}`);
   process.exit(1);

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Dependencies point one way: daemon -> proto -> keystore -> crypto -> base, daemon -> conf -> base, ctl -> proto.
+# Dependencies point one way: daemon -> proto -> keystore -> crypto -> base, daemon -> conf -> base, ctl -> proto, keystore.
 # Names each #include that turns back.
 set -eu
 
@@ -11,7 +11,7 @@ allowed() {
 	proto) echo "base crypto keystore proto" ;;
 	conf) echo "base conf" ;;
 	daemon) echo "base crypto keystore proto conf daemon" ;;
-	ctl) echo "base crypto proto ctl" ;;
+	ctl) echo "base crypto keystore proto ctl" ;;
 	esac
 }
 

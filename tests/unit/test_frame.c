@@ -52,9 +52,29 @@ static void check(size_t max, const char *stream, const char *want)
 	check_byte_by_byte(max, stream, want);
 }
 
+static void test_done(void)
+{
+	CLEANUP(frame_reader_fini) struct frame_reader f;
+	struct bytes in = BYTES_LIT("half"), frame;
+	const uint8_t *kept;
+
+	frame_reader_init(&f, 100);
+	CHECK_INT(frame_next(&f, &in, &frame), 0);
+	frame_done(&f); /* no frame was handed out: what has begun stays */
+	in = BYTES_LIT(" and half\nnext\n");
+	CHECK_INT(frame_next(&f, &in, &frame), 1);
+	CHECK_BYTES(frame, BYTES_LIT("half and half"));
+	kept = frame.p;
+	frame_done(&f);
+	CHECK_BYTES(BYTES(kept, 13), BYTES_LIT("\0\0\0\0\0\0\0\0\0\0\0\0\0"));
+	CHECK_INT(frame_next(&f, &in, &frame), 1);
+	CHECK_BYTES(frame, BYTES_LIT("next"));
+}
+
 int main(void)
 {
 	test_start();
+	test_done();
 	check(100, "", "");
 	check(100, "no end", "");
 	check(100, "a\n", "a|");

@@ -4,11 +4,16 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "crypto/rand.h"
 #include "tests/unit/tap.h"
 
 #define UUID "01234567-89ab-4def-8123-456789abcdef"
 
-static uint8_t token[STORE_TOKEN_SIZE] = { 1, 2, 3 };
+#define SEALED	    40 /* what sealing adds to a secret: nonce and tag */
+#define MAX_SECRETS 8
+
+static struct secret *app_key, *other_key;
+static uint8_t token[STORE_TOKEN_SIZE] = { 1, 2, 3 }, custody[RECORD_CUSTODY_SIZE] = { 9, 8, 7 };
 static struct room_grant grants[] = { { { (const uint8_t *)"GENERAL", 7 }, 15 },
 				      { { (const uint8_t *)"r\xc3\xa4um", 5 }, PERM_READ } };
 static struct record_key keys[] = {
@@ -20,7 +25,21 @@ static struct record_key keys[] = {
 	{ .number = 8, .kid = { (const uint8_t *)"k", 1 }, .jwk = { (const uint8_t *)"{\"a\":1}", 7 }, .order_ms = -1 },
 };
 
-#define APP .time_ms = 1795413600123, .app_id = BYTES_LIT("app-1")
+static struct record_identity identities[] = {
+	{ .key_id = { (const uint8_t *)UUID, 36 }, .created_ms = 3, .pkcs8 = { (const uint8_t *)"der", 3 } },
+	{ .key_id = { (const uint8_t *)"76543210-89ab-4def-8123-456789abcdef", 36 },
+	  .created_ms = 1,
+	  .retired_ms = 3,
+	  .expires_ms = INT64_MAX,
+	  .pkcs8 = { (const uint8_t *)"DER", 3 } },
+};
+
+#define APP .seq = 77, .time_ms = 1795413600123, .app_id = BYTES_LIT("app-1")
+
+static const enum record_op ops[] = { RECORD_APP_CREATED, RECORD_TOKEN_SET,	RECORD_IDENTITY_ADDED,
+				      RECORD_GRANT_SET,	  RECORD_GRANT_DROPPED, RECORD_APP_REVOKED,
+				      RECORD_CUSTODY,	  RECORD_APP,		RECORD_ROOM_KEYS_ADDED,
+				      RECORD_ROOM,	  RECORD_SNAPSHOT_END };
 
 static struct record sample(enum record_op op)
 {
@@ -29,6 +48,7 @@ static struct record sample(enum record_op op)
 		return (struct record){ .op = op,
 					APP,
 					.name = BYTES_LIT("An app \xe2\x9c\x93"),
+					.app_key = secret_bytes(app_key),
 					.token = BYTES(token, sizeof(token)),
 					.key_id = BYTES_LIT(UUID),
 					.pkcs8 = BYTES_LIT("der"),
@@ -47,6 +67,30 @@ static struct record sample(enum record_op op)
 		return (struct record){ .op = op, APP, .room_id = BYTES_LIT("GENERAL"), .perms = 5 };
 	case RECORD_GRANT_DROPPED:
 		return (struct record){ .op = op, APP, .room_id = BYTES_LIT("GENERAL"), .purge = true };
+	case RECORD_APP_REVOKED:
+		return (struct record){ .op = op, APP };
+	case RECORD_CUSTODY:
+		return (struct record){ .op = op, .seq = 77, .time_ms = 5, .custody = BYTES(custody, sizeof(custody)) };
+	case RECORD_APP:
+		return (struct record){ .op = op,
+					APP,
+					.name = BYTES_LIT("An app"),
+					.app_key = secret_bytes(app_key),
+					.token = BYTES(token, sizeof(token)),
+					.token_seq = 70,
+					.created_ms = 42,
+					.identities = identities,
+					.n_identities = 2 };
+	case RECORD_ROOM:
+		return (struct record){ .op = op,
+					APP,
+					.room_id = BYTES_LIT("GENERAL"),
+					.next_number = 9,
+					.keys = keys,
+					.n_keys = 2,
+					.current = 8 };
+	case RECORD_SNAPSHOT_END:
+		return (struct record){ .op = op, .seq = 77, .time_ms = 5 };
 	case RECORD_ROOM_KEYS_ADDED:
 		break;
 	}
@@ -75,31 +119,121 @@ static bool refused(struct bytes plain)
 	return r == ERR_DAMAGED && said;
 }
 
-static void check_same(const struct record *a, const struct record *b)
+/* A secret as it lies in a decoded record, opened, must be the one that went in. */
+static void check_secret(const struct record *record, struct bytes sealed, struct bytes want)
 {
-	CHECK(a->op == b->op && a->time_ms == b->time_ms && a->created_ms == b->created_ms &&
-	      a->previous_expires_ms == b->previous_expires_ms && a->perms == b->perms && a->purge == b->purge &&
-	      a->current == b->current && a->n_grants == b->n_grants && a->n_keys == b->n_keys);
-	CHECK_BYTES(a->app_id, b->app_id);
-	CHECK_BYTES(a->name, b->name);
-	CHECK_BYTES(a->token, b->token);
-	CHECK_BYTES(a->key_id, b->key_id);
-	CHECK_BYTES(a->pkcs8, b->pkcs8);
-	CHECK_BYTES(a->room_id, b->room_id);
-	for (size_t i = 0; i < a->n_grants && i < b->n_grants; i++) {
-		CHECK_BYTES(a->grants[i].room_id, b->grants[i].room_id);
-		CHECK_INT(a->grants[i].perms, b->grants[i].perms);
+	CLEANUP(secret_freep) struct secret *plain = NULL, *other = NULL;
+
+	CHECK_INT(sealed.n, want.n ? want.n + SEALED : 0);
+	if (!want.n)
+		return;
+	CHECK_INT(record_open_secret(record, sealed, app_key, &plain), 0);
+	CHECK_BYTES(secret_bytes(plain), want);
+	CHECK(!memmem(sealed.p, sealed.n, want.p, want.n));
+	CHECK_INT(record_open_secret(record, sealed, other_key, &other), ERR_DAMAGED);
+	CHECK(!other);
+}
+
+/* @got was decoded from what @want was encoded to */
+static void check_same(const struct record *got, const struct record *want)
+{
+	CHECK(got->op == want->op && got->seq == want->seq && got->time_ms == want->time_ms &&
+	      got->created_ms == want->created_ms && got->revoked_ms == want->revoked_ms &&
+	      got->token_seq == want->token_seq && got->next_number == want->next_number &&
+	      got->previous_expires_ms == want->previous_expires_ms && got->perms == want->perms &&
+	      got->purge == want->purge && got->current == want->current && got->n_grants == want->n_grants &&
+	      got->n_keys == want->n_keys && got->n_identities == want->n_identities);
+	CHECK_BYTES(got->app_id, want->app_id);
+	CHECK_BYTES(got->custody, want->custody);
+	CHECK_BYTES(got->name, want->name);
+	CHECK_BYTES(got->app_key, want->app_key);
+	CHECK_BYTES(got->key_id, want->key_id);
+	CHECK_BYTES(got->room_id, want->room_id);
+	check_secret(got, got->token, want->token);
+	check_secret(got, got->pkcs8, want->pkcs8);
+	for (size_t i = 0; i < got->n_identities && i < want->n_identities; i++) {
+		const struct record_identity *g = &got->identities[i], *w = &want->identities[i];
+
+		CHECK(g->created_ms == w->created_ms && g->retired_ms == w->retired_ms &&
+		      g->expires_ms == w->expires_ms);
+		CHECK_BYTES(g->key_id, w->key_id);
+		check_secret(got, g->pkcs8, w->pkcs8);
 	}
-	for (size_t i = 0; i < a->n_keys && i < b->n_keys; i++) {
-		CHECK_INT(a->keys[i].number, b->keys[i].number);
-		CHECK_INT(a->keys[i].order_ms, b->keys[i].order_ms);
-		CHECK_BYTES(a->keys[i].kid, b->keys[i].kid);
-		CHECK_BYTES(a->keys[i].jwk, b->keys[i].jwk);
-		CHECK_BYTES(a->keys[i].ts, b->keys[i].ts);
+	for (size_t i = 0; i < got->n_grants && i < want->n_grants; i++) {
+		CHECK_BYTES(got->grants[i].room_id, want->grants[i].room_id);
+		CHECK_INT(got->grants[i].perms, want->grants[i].perms);
+	}
+	for (size_t i = 0; i < got->n_keys && i < want->n_keys; i++) {
+		CHECK_INT(got->keys[i].number, want->keys[i].number);
+		CHECK_INT(got->keys[i].order_ms, want->keys[i].order_ms);
+		CHECK_BYTES(got->keys[i].kid, want->keys[i].kid);
+		CHECK_BYTES(got->keys[i].ts, want->keys[i].ts);
+		check_secret(got, got->keys[i].jwk, want->keys[i].jwk);
 	}
 }
 
-/* Flip each bit: what still decodes must be the one encoding of what it says. */
+/* Where a decoded record has secrets, or could have. */
+static size_t list_secrets(struct record *record, struct bytes *ret[MAX_SECRETS])
+{
+	size_t n = 0;
+
+	ret[n++] = &record->token;
+	ret[n++] = &record->pkcs8;
+	for (size_t i = 0; i < record->n_identities && n < MAX_SECRETS; i++)
+		ret[n++] = &record->identities[i].pkcs8;
+	for (size_t i = 0; i < record->n_keys && n < MAX_SECRETS; i++)
+		ret[n++] = &record->keys[i].jwk;
+	return n;
+}
+
+/* @plain with zeros in the place of its sealed secrets, which differ each time they are sealed; to be freed */
+static uint8_t *without_secrets(struct bytes plain, struct record *record)
+{
+	struct bytes *secrets[MAX_SECRETS];
+	size_t n = list_secrets(record, secrets);
+	uint8_t *copy = malloc(plain.n);
+
+	memcpy(copy, plain.p, plain.n);
+	for (size_t i = 0; i < n; i++)
+		if (secrets[i]->n)
+			memset(copy + (secrets[i]->p - plain.p), 0, secrets[i]->n);
+	return copy;
+}
+
+/*
+ * Is @plain, which has decoded to @record, the one encoding of what it says? A secret that does not open is refused, and so it is
+ * one that nobody takes for true.
+ */
+static bool is_canonical(struct bytes plain, struct record *record)
+{
+	CLEANUP(record_fini) struct record back = { 0 };
+	CLEANUP(secret_freep) struct secret *again = NULL;
+	struct secret *kept[MAX_SECRETS] = { NULL };
+	struct bytes *secrets[MAX_SECRETS];
+	size_t n = list_secrets(record, secrets);
+	uint8_t *want = without_secrets(plain, record), *got = NULL;
+	bool said, opens = true, same;
+
+	for (size_t i = 0; i < n && opens; i++) {
+		if (!secrets[i]->n)
+			continue;
+		opens = record_open_secret(record, *secrets[i], app_key, &kept[i]) == 0;
+		if (opens)
+			*secrets[i] = secret_bytes(kept[i]);
+	}
+	same = !opens || (record_encode(record, app_key, &again) == 0 && secret_len(again) == plain.n &&
+			  decode(secret_bytes(again), &back, &said) == 0);
+	if (same && opens) {
+		got = without_secrets(secret_bytes(again), &back);
+		same = memcmp(got, want, plain.n) == 0;
+	}
+	for (size_t i = 0; i < n; i++)
+		secret_free(kept[i]);
+	free(want);
+	free(got);
+	return same;
+}
+
 static void check_flips(struct bytes plain)
 {
 	uint8_t *copy = malloc(plain.n);
@@ -108,17 +242,12 @@ static void check_flips(struct bytes plain)
 	memcpy(copy, plain.p, plain.n);
 	for (size_t bit = 0; bit < 8 * plain.n; bit++) {
 		CLEANUP(record_fini) struct record record = { 0 };
-		CLEANUP(secret_freep) struct secret *again = NULL;
 		bool said;
 		int r;
 
 		copy[bit / 8] = (uint8_t)(copy[bit / 8] ^ 1u << (bit % 8));
 		r = decode(BYTES(copy, plain.n), &record, &said);
-		if (r == 0)
-			wrong += record_encode(&record, &again) < 0 ||
-				 !bytes_eq(secret_bytes(again), BYTES(copy, plain.n));
-		else
-			wrong += r != ERR_DAMAGED || !said;
+		wrong += r == 0 ? !is_canonical(BYTES(copy, plain.n), &record) : r != ERR_DAMAGED || !said;
 		copy[bit / 8] = plain.p[bit / 8];
 	}
 	CHECK_INT(wrong, 0);
@@ -127,17 +256,18 @@ static void check_flips(struct bytes plain)
 
 static void test_each_op(void)
 {
-	for (int op = RECORD_APP_CREATED; op <= RECORD_ROOM_KEYS_ADDED; op++) {
+	for (size_t i = 0; i < sizeof(ops) / sizeof(*ops); i++) {
 		CLEANUP(secret_freep) struct secret *plain = NULL;
 		CLEANUP(record_fini) struct record back = { 0 };
-		struct record record = sample((enum record_op)op);
+		struct record record = sample(ops[i]);
 		size_t accepted = 0;
 		uint8_t *longer;
 		bool said;
 
-		CHECK_INT(record_encode(&record, &plain), 0);
+		CHECK_INT(record_encode(&record, app_key, &plain), 0);
 		CHECK_INT(decode(secret_bytes(plain), &back, &said), 0);
 		check_same(&back, &record);
+		CHECK(is_canonical(secret_bytes(plain), &back));
 		for (size_t n = 0; n < secret_len(plain); n++)
 			accepted += !refused(bytes_sub(secret_bytes(plain), 0, n));
 		CHECK_INT(accepted, 0);
@@ -149,28 +279,58 @@ static void test_each_op(void)
 	}
 }
 
+/* A secret is bound to its app, and to its key: neither another app nor a revoked one's record gives it away. */
+static void test_secret_is_bound(void)
+{
+	CLEANUP(secret_freep) struct secret *plain = NULL, *got = NULL;
+	CLEANUP(record_fini) struct record back = { 0 };
+	struct record record = sample(RECORD_TOKEN_SET);
+	bool said;
+
+	CHECK_INT(record_encode(&record, app_key, &plain), 0);
+	CHECK_INT(decode(secret_bytes(plain), &back, &said), 0);
+	record = back;
+	record.app_id = BYTES_LIT("app-2");
+	CHECK_INT(record_open_secret(&record, back.token, app_key, &got), ERR_DAMAGED);
+	CHECK_INT(record_open_secret(&back, back.token, NULL, &got), ERR_DAMAGED);
+	CHECK_INT(record_open_secret(&back, bytes_sub(back.token, 0, SEALED - 1), app_key, &got), ERR_DAMAGED);
+	CHECK_INT(record_open_secret(&back, BYTES_NONE, app_key, &got), ERR_DAMAGED);
+	CHECK(!got);
+	CHECK_INT(record_open_secret(&back, back.token, app_key, &got), 0);
+}
+
 static void test_newer(void)
 {
 	CLEANUP(secret_freep) struct secret *plain = NULL;
 	CLEANUP(buf_fini) struct buf why = BUF_INIT(1024);
 	struct record record = sample(RECORD_TOKEN_SET);
+	size_t wrong = 0;
 
-	CHECK_INT(record_encode(&record, &plain), 0);
-	secret_write(plain)[0] = 2;
+	CHECK_INT(record_encode(&record, app_key, &plain), 0);
+	secret_write(plain)[0] = 3;
 	CHECK_INT(record_decode(secret_bytes(plain), &why, &record), ERR_DAMAGED);
 	CHECK(memmem(why.p, why.n, "newer e2eed", 11) != NULL);
-	buf_reset(&why);
-	secret_write(plain)[0] = 1;
-	secret_write(plain)[1] = 7;
-	CHECK_INT(record_decode(secret_bytes(plain), &why, &record), ERR_DAMAGED);
-	CHECK(memmem(why.p, why.n, "newer e2eed", 11) != NULL);
+	for (unsigned op = 0; op < 256; op++) {
+		bool known = false;
+
+		for (size_t i = 0; i < sizeof(ops) / sizeof(*ops); i++)
+			known |= op == ops[i];
+		if (known)
+			continue;
+		buf_reset(&why);
+		secret_write(plain)[0] = 2;
+		secret_write(plain)[1] = (uint8_t)op;
+		wrong += record_decode(secret_bytes(plain), &why, &record) != ERR_DAMAGED ||
+			 !memmem(why.p, why.n, "newer e2eed", 11);
+	}
+	CHECK_INT(wrong, 0);
 }
 
 static bool encodes(struct record record)
 {
 	CLEANUP(secret_freep) struct secret *plain = NULL;
 
-	return record_encode(&record, &plain) == 0;
+	return record_encode(&record, app_key, &plain) == 0;
 }
 
 #define WITH(op_, member_, value_)                 \
@@ -201,6 +361,19 @@ static void test_not_written(void)
 	CHECK(!WITH(RECORD_TOKEN_SET, token, BYTES(token, 31)));
 	CHECK(!WITH(RECORD_IDENTITY_ADDED, key_id, BYTES_LIT("01234567-89AB-4def-8123-456789abcdef")));
 	CHECK(!WITH(RECORD_IDENTITY_ADDED, pkcs8, BYTES_NONE));
+	CHECK(!WITH(RECORD_CUSTODY, app_id, BYTES_LIT("app-1")));
+	CHECK(!WITH(RECORD_CUSTODY, custody, BYTES(custody, 31)));
+	CHECK(!WITH(RECORD_SNAPSHOT_END, app_id, BYTES_LIT("app-1")));
+	CHECK(!WITH(RECORD_APP_REVOKED, app_id, BYTES_NONE));
+	CHECK(!WITH(RECORD_APP_CREATED, app_key, BYTES(big, 31)));
+	CHECK(!WITH(RECORD_APP, app_key, BYTES_NONE));
+	CHECK(!WITH(RECORD_APP, token, BYTES_NONE));
+	CHECK(!WITH(RECORD_APP, n_identities, 0));
+	CHECK(!WITH(RECORD_APP, revoked_ms, 1)); /* with secrets: there are none in what is revoked */
+	CHECK(encodes((struct record){ .op = RECORD_APP, APP, .revoked_ms = 1 }));
+	CHECK(WITH(RECORD_ROOM, perms, PERM_ALL));
+	CHECK(!WITH(RECORD_ROOM, perms, 16));
+	CHECK(WITH(RECORD_ROOM, n_keys, 0));
 	CHECK(WITH(RECORD_APP_CREATED, name, BYTES_NONE));
 	CHECK(WITH(RECORD_APP_CREATED, n_grants, 0));
 	CHECK(!WITH(RECORD_APP_CREATED, name, BYTES(big, 257)));
@@ -223,8 +396,13 @@ static void test_not_written(void)
 int main(void)
 {
 	test_start();
+	CHECK_INT(rand_secret(RECORD_APP_KEY_SIZE, &app_key), 0);
+	CHECK_INT(rand_secret(RECORD_APP_KEY_SIZE, &other_key), 0);
 	test_each_op();
+	test_secret_is_bound();
 	test_newer();
 	test_not_written();
+	secret_free(app_key);
+	secret_free(other_key);
 	return test_end();
 }

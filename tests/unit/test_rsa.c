@@ -300,6 +300,42 @@ static void test_references(void)
 	rsa_unref(NULL);
 }
 
+/* ---- the linker puts this between the arena and whoever wants memory of it, OpenSSL included ---- */
+
+void *__real_arena_alloc(size_t n);
+void *__wrap_arena_alloc(size_t n);
+
+static unsigned fail_in; /* how many allocations until one fails; 0: none does */
+
+void *__wrap_arena_alloc(size_t n)
+{
+	return fail_in && --fail_in == 0 ? NULL : __real_arena_alloc(n);
+}
+
+/* A good key is not called a bad one for want of memory: a keystore with it would count as damaged. */
+static void test_out_of_memory(void)
+{
+	struct secret *der = NULL;
+	unsigned n = 0, wrong = 0;
+	bool failed = true;
+
+	CHECK_INT(rsa_to_pkcs8(key, &der), 0);
+	while (failed) {
+		struct rsa_key *got = NULL;
+		int r;
+
+		fail_in = ++n;
+		r = rsa_from_pkcs8(der, &got);
+		failed = fail_in == 0;
+		fail_in = 0;
+		wrong += r == 0 ? !rsa_same_public(got, key) : r != ERR_NOMEM || got;
+		rsa_unref(got);
+	}
+	CHECK_INT(wrong, 0);
+	CHECK(n > 100);
+	secret_free(der);
+}
+
 int main(void)
 {
 	json_t *all;
@@ -315,6 +351,7 @@ int main(void)
 	test_each_relation_is_checked();
 	test_public_sizes();
 	test_references();
+	test_out_of_memory();
 	rsa_unref(key);
 	rsa_unref(other);
 	json_decref(all);

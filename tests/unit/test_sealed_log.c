@@ -1,215 +1,202 @@
 #include "keystore/sealed_log.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <signal.h>
-#include <stdlib.h>
-#include <sys/resource.h>
 #include <sys/wait.h>
 
-#include "base/buf.h"
-#include "base/cleanup.h"
-#include "tests/unit/tap.h"
-#include "tests/unit/tmpdir.h"
+#include "tests/unit/log_fixture.h"
 
-#define MAX_RECORDS 8
+static char key_path[TMPDIR_PATH];
 
-/* what a replay is held against */
-struct expect {
-	struct bytes records[MAX_RECORDS];
-	size_t n;    /* how many there are */
-	size_t seen; /* how many came */
-	bool wrong;  /* one of them was not the one written */
-};
-
-static struct tmpdir dir;
-static char path[TMPDIR_PATH], key_path[TMPDIR_PATH];
-static char why_text[2048]; /* of the latest open */
-
-static int replay(void *arg, uint64_t seq, struct bytes plain)
-{
-	struct expect *e = arg;
-
-	e->seen++;
-	if (seq != e->seen || seq > e->n || !bytes_eq(plain, e->records[seq - 1]))
-		e->wrong = true;
-	return 0;
-}
-
-static int open_with(const char *at, const char *key, bool create, struct expect *e, struct sealed_log **ret)
+static int open_by_keyfile(struct expect *e, bool create, struct sealed_log **ret)
 {
 	struct seal seal;
-	CLEANUP(buf_fini) struct buf why = BUF_INIT(sizeof(why_text) - 1);
 	int r;
 
-	e->seen = 0;
-	e->wrong = false;
-	if (seal_keyfile_init(&seal, key) < 0)
+	if (seal_keyfile_init(&seal, key_path) < 0)
 		return ERR_NOMEM;
-	r = sealed_log_open(at, &seal, create, replay, e, &why, ret);
-	seal.fini(&seal);
-	memset(why_text, 0, sizeof(why_text));
-	if (why.n)
-		memcpy(why_text, why.p, why.n);
+	r = open_with(path, &seal, (struct sealed_log_options){ .create = create }, e, ret);
+	seal_fini(&seal);
 	return r;
-}
-
-static int open_log(struct expect *e, struct sealed_log **ret)
-{
-	return open_with(path, key_path, true, e, ret);
-}
-
-static struct sealed_log_info info_of(const struct sealed_log *log)
-{
-	struct sealed_log_info info;
-
-	sealed_log_get_info(log, &info);
-	return info;
-}
-
-/* Open and close at once. Return: what the open returned; the info where it was 0. */
-static int try_open(struct expect *e, struct sealed_log_info *ret)
-{
-	struct sealed_log *log = NULL;
-	int r = open_log(e, &log);
-
-	if (r == 0) {
-		*ret = info_of(log);
-		sealed_log_close(log);
-	}
-	return r;
-}
-
-static void start_anew(void)
-{
-	(void)unlink(path);
-	(void)unlink(key_path);
-}
-
-/*
- * Write the records of @e to a new log. @ret_ends has where the header and each record end; Return: the file, to be freed with
- * tmpdir_free().
- */
-static struct bytes write_log(struct expect *e, size_t ret_ends[MAX_RECORDS + 1])
-{
-	struct sealed_log *log = NULL;
-	uint64_t seq = 0;
-
-	start_anew();
-	CHECK_INT(open_log(e, &log), 0);
-	ret_ends[0] = (size_t)info_of(log).bytes;
-	for (size_t i = 0; i < e->n; i++) {
-		CHECK_INT(sealed_log_append(log, e->records[i], &seq), 0);
-		CHECK_INT(seq, i + 1);
-		ret_ends[i + 1] = (size_t)info_of(log).bytes;
-	}
-	sealed_log_close(log);
-	return tmpdir_read(path);
-}
-
-static struct expect small(void)
-{
-	return (struct expect){ .records = { BYTES_LIT("first"), BYTES_LIT(""), BYTES_LIT("third record") }, .n = 3 };
 }
 
 static void test_round_trip(void)
 {
 	struct expect e = small();
 	size_t ends[MAX_RECORDS + 1], big_n = (3u << 20) + 17; /* more than is read at once */
-	uint8_t *big = malloc(big_n);
+	uint8_t *big = malloc(big_n), *too_big = calloc(1, SEALED_LOG_MAX_RECORD + 1);
 	struct sealed_log *log = NULL;
 	struct sealed_log_info info = { 0 };
 	struct stat st;
-	uint64_t seq;
 
 	for (size_t i = 0; i < big_n; i++)
 		big[i] = (uint8_t)(i * i >> 5);
 	e.records[3] = BYTES(big, big_n);
 	e.records[4] = BYTES_LIT("after it");
 	e.n = 5;
-	start_anew();
-	CHECK_INT(open_with(path, key_path, false, &e, &log), ERR_NOT_FOUND);
+	(void)unlink(path);
+	CHECK_INT(try_open_as(&e, (struct sealed_log_options){ .create = false }, &info), ERR_NOT_FOUND);
 	CHECK(strstr(why_text, path) != NULL);
-	CHECK(access(path, F_OK) < 0 && access(key_path, F_OK) < 0);
+	CHECK_INT(try_open_as(&e, (struct sealed_log_options){ .create = true, .read_only = true }, &info),
+		  ERR_NOT_FOUND);
+	CHECK(access(path, F_OK) < 0 && strstr(why_text, path));
 
 	tmpdir_free(write_log(&e, ends));
 	CHECK(stat(path, &st) == 0 && (st.st_mode & 07777) == 0600 && (size_t)st.st_size == ends[5]);
 	CHECK_INT(try_open(&e, &info), 0);
 	CHECK(!e.wrong);
 	CHECK_INT(e.seen, 5);
-	CHECK(info.seq == 5 && info.records == 5 && info.bytes == ends[5] && info.generation == 1);
-	CHECK(!info.created && !info.failed && info.cut_tail == 0 && strcmp(info.seal, "keyfile") == 0);
+	CHECK(info.records == 5 && info.bytes == ends[5] && info.generation == 1);
+	CHECK(!info.created && !info.failed && !info.residue && info.cut_tail == 0 &&
+	      strcmp(info.seal, "passphrase") == 0);
 
 	/* an append after a replay continues the chain */
 	CHECK_INT(open_log(&e, &log), 0);
-	CHECK_INT(sealed_log_append(log, BYTES_LIT("sixth"), &seq), 0);
-	CHECK_INT(seq, 6);
-	CHECK_INT(sealed_log_append(log, BYTES(big, SEALED_LOG_MAX_RECORD + 1), &seq), ERR_TOO_LARGE);
+	CHECK_INT(append(log, BYTES_LIT("sixth")), 0);
+	CHECK_INT(append(log, BYTES(too_big, SEALED_LOG_MAX_RECORD + 1)), ERR_TOO_LARGE);
+	CHECK_INT(append(log, BYTES(too_big, SEALED_LOG_MAX_RECORD)), 0);
+	CHECK_INT(info_of(log).records, 7);
 	sealed_log_close(log);
 	e.records[5] = BYTES_LIT("sixth");
-	e.n = 6;
+	e.records[6] = BYTES(too_big, SEALED_LOG_MAX_RECORD);
+	e.n = 7;
 	CHECK_INT(try_open(&e, &info), 0);
-	CHECK(!e.wrong && e.seen == 6);
+	CHECK(!e.wrong && e.seen == 7);
+	free(too_big);
 	free(big);
 }
 
-static int replay_fails(void *arg, uint64_t seq, struct bytes plain)
-{
-	(void)arg;
-	(void)plain;
-	return seq == 2 ? ERR_NOMEM : 0;
-}
-
-static void test_replay_error(void)
+/* What is staged is not there until its batch is settled; batches that follow one another make one chain. */
+static void test_batches(void)
 {
 	struct expect e = small();
 	size_t ends[MAX_RECORDS + 1];
 	struct sealed_log *log = NULL;
-	struct seal seal;
+	struct sealed_log_info info;
+	struct log_batch batch;
+	struct stat st;
+
+	tmpdir_free(write_log_as(&e, true, ends));
+	CHECK_INT(open_log(&e, &log), 0);
+	CHECK(!e.wrong && e.seen == 3);
+	CHECK_INT(sealed_log_stage(log, BYTES_LIT("fourth")), 0);
+	CHECK_INT(sealed_log_stage(log, BYTES_LIT("fifth")), 0);
+	CHECK(info_of(log).records == 3 && info_of(log).bytes == ends[3]);
+	CHECK(stat(path, &st) == 0 && (size_t)st.st_size == ends[3]);
+	sealed_log_take(log, &batch);
+	CHECK_INT(sealed_log_sync(&batch), 0);
+	CHECK_INT(sealed_log_stage(log, BYTES_LIT("sixth")), 0); /* while the others are on their way */
+	CHECK_INT(info_of(log).records, 3);
+	sealed_log_settle(log, &batch, 0);
+	CHECK_INT(info_of(log).records, 5);
+	CHECK_INT(commit_staged(log), 0);
+	CHECK_INT(info_of(log).records, 6);
+	sealed_log_close(log);
+	e.records[3] = BYTES_LIT("fourth");
+	e.records[4] = BYTES_LIT("fifth");
+	e.records[5] = BYTES_LIT("sixth");
+	e.n = 6;
+	CHECK_INT(try_open(&e, &info), 0);
+	CHECK(!e.wrong && e.seen == 6);
+}
+
+/* Staged and never taken: gone with the log. */
+static void test_unsettled(void)
+{
+	struct expect e = small();
+	size_t ends[MAX_RECORDS + 1];
+	struct sealed_log *log = NULL;
+	struct sealed_log_info info;
+
+	tmpdir_free(write_log(&e, ends));
+	CHECK_INT(open_log(&e, &log), 0);
+	CHECK_INT(sealed_log_stage(log, BYTES_LIT("fourth")), 0);
+	sealed_log_close(log);
+	CHECK_INT(try_open(&e, &info), 0);
+	CHECK(!e.wrong && e.seen == 3 && info.bytes == ends[3]);
+}
+
+static int replay_fails(void *arg, const struct log_cursor *at, struct bytes plain)
+{
+	(void)arg;
+	(void)plain;
+	return at->n == 2 ? ERR_NOMEM : 0;
+}
+
+static void test_replay_error(void)
+{
+	const struct seal seal = own_seal(SEAL_PASSPHRASE, &own);
+	const struct sealed_log_options options = { .emit = emit_nothing };
+	struct expect e = small();
+	size_t ends[MAX_RECORDS + 1];
+	struct sealed_log *log = NULL;
 	CLEANUP(buf_fini) struct buf why = BUF_INIT(1024);
 
 	tmpdir_free(write_log(&e, ends));
-	CHECK_INT(seal_keyfile_init(&seal, key_path), 0);
-	CHECK_INT(sealed_log_open(path, &seal, false, replay_fails, NULL, &why, &log), ERR_NOMEM);
+	CHECK_INT(sealed_log_open(path, &seal, &options, replay_fails, NULL, &why, &log), ERR_NOMEM);
 	CHECK(!log && memmem(why.p, why.n, "record 2", 8));
-	seal.fini(&seal);
 }
 
 static void test_keys(void)
 {
-	struct expect e = small(), none = { 0 };
-	size_t ends[MAX_RECORDS + 1];
+	struct expect e = { 0 };
+	struct sealed_log *log = NULL;
 	struct sealed_log_info info;
-	struct bytes file = write_log(&e, ends), key = tmpdir_read(key_path), after;
+	struct bytes file, key, after;
 	uint8_t other[65];
+
+	(void)unlink(path);
+	CHECK_INT(open_by_keyfile(&e, false, &log), ERR_NOT_FOUND);
+	CHECK(access(path, F_OK) < 0 && access(key_path, F_OK) < 0);
+	CHECK_INT(open_by_keyfile(&e, true, &log), 0);
+	CHECK(info_of(log).created && strcmp(info_of(log).seal, "keyfile") == 0);
+	sealed_log_close(TAKE(log));
+	file = tmpdir_read(path);
+	key = tmpdir_read(key_path);
 
 	/* a keystore without its key is never given a new one */
 	CHECK(unlink(key_path) == 0);
-	CHECK_INT(try_open(&e, &info), ERR_SEAL);
+	CHECK_INT(open_by_keyfile(&e, true, &log), ERR_SEAL);
 	CHECK(strstr(why_text, key_path) && strstr(why_text, "missing"));
 	CHECK(access(key_path, F_OK) < 0);
 
 	memcpy(other, key.p, sizeof(other));
 	other[0] = other[0] == '0' ? '1' : '0';
 	tmpdir_write(key_path, BYTES(other, sizeof(other)));
-	CHECK_INT(try_open(&e, &info), ERR_SEAL);
+	CHECK_INT(open_by_keyfile(&e, true, &log), ERR_SEAL);
 	CHECK(strstr(why_text, "does not open") != NULL);
-	CHECK_INT(e.seen, 0);
 
-	/* a key without its keystore is used for the new one */
+	/* nor is a key without its keystore used for a new one: there was one */
 	tmpdir_write(key_path, key);
 	CHECK(unlink(path) == 0);
-	CHECK_INT(try_open(&none, &info), 0);
-	CHECK(info.created);
+	CHECK_INT(open_by_keyfile(&e, true, &log), ERR_NOT_FOUND);
+	CHECK(strstr(why_text, "there was one") && access(path, F_OK) < 0);
 	after = tmpdir_read(key_path);
 	CHECK_BYTES(after, key);
 	tmpdir_free(after);
 
-	/* two keystores under one key differ in everything behind the magic, version and length */
-	after = tmpdir_read(path);
-	CHECK(memcmp(after.p + 16, file.p + 16, 16) != 0);
-	tmpdir_free(after);
+	/* a slot of another kind is of no use to this seal */
+	tmpdir_write(path, file);
+	CHECK_INT(try_open(&e, &info), ERR_SEAL);
+	CHECK(strstr(why_text, "no key slot of the kind") != NULL);
+	CHECK_INT(open_by_keyfile(&e, true, &log), 0);
+	sealed_log_close(log);
 	tmpdir_free(key);
 	tmpdir_free(file);
+}
+
+/* Two keystores under one secret differ in everything behind the magic, version and length. */
+static void test_two_files(void)
+{
+	struct expect e = small();
+	size_t ends[MAX_RECORDS + 1];
+	struct bytes first = write_log(&e, ends), second = write_log(&e, ends);
+
+	CHECK(memcmp(first.p + 16, second.p + 16, LOG_FILE_ID) != 0);
+	CHECK(!memmem(first.p, first.n, second.p + ends[0] + 4, 16)); /* the first record's head MAC */
+	tmpdir_free(first);
+	tmpdir_free(second);
 }
 
 static void test_access(void)
@@ -264,233 +251,86 @@ static void test_busy(void)
 		_exit(open_log(&e, &second) == ERR_BUSY ? 0 : 1);
 	}
 	CHECK(child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
+
+	/* a look needs no lock */
+	CHECK_INT(try_open_as(&e, (struct sealed_log_options){ .read_only = true }, &info), 0);
+	CHECK(!e.wrong && e.seen == 3);
 	sealed_log_close(log);
 	CHECK_INT(try_open(&e, &info), 0);
 }
 
-/* ---- damage ---- */
-
-/* Is what an open gave right for a file in which something was changed on purpose: refused, or the last record gone? */
-static bool refused_or_tail(struct expect *e)
-{
-	struct sealed_log_info info;
-	int r = try_open(e, &info);
-
-	if (e->wrong)
-		return false;
-	if (r == 0)
-		return e->seen == e->n - 1 && info.cut_tail > 0;
-	return (r == ERR_DAMAGED || r == ERR_SEAL) && why_text[0];
-}
-
-static void test_every_bit(void)
-{
-	struct expect e = small();
-	size_t ends[MAX_RECORDS + 1], bad = 0;
-	struct bytes file = write_log(&e, ends);
-	uint8_t *copy = malloc(file.n);
-
-	memcpy(copy, file.p, file.n);
-	for (size_t bit = 0; bit < 8 * file.n; bit++) {
-		copy[bit / 8] = (uint8_t)(copy[bit / 8] ^ 1u << (bit % 8));
-		tmpdir_write(path, BYTES(copy, file.n));
-		if (!refused_or_tail(&e)) {
-			bad++;
-			printf("# bit %zu of byte %zu\n", bit % 8, bit / 8);
-		}
-		copy[bit / 8] = file.p[bit / 8];
-	}
-	CHECK_INT(bad, 0);
-	printf("# %zu bits flipped\n", 8 * file.n);
-	free(copy);
-	tmpdir_free(file);
-}
-
-static void test_every_length(void)
-{
-	struct expect e = small();
-	size_t ends[MAX_RECORDS + 1], bad = 0;
-	struct bytes file = write_log(&e, ends);
-
-	for (size_t n = 0; n < file.n; n++) {
-		struct sealed_log_info info = { 0 };
-		size_t whole = 0;
-		int r;
-
-		tmpdir_write(path, BYTES(file.p, n));
-		r = try_open(&e, &info);
-		if (n < ends[0]) {
-			bad += r != ERR_DAMAGED;
-			continue;
-		}
-		while (ends[whole + 1] <= n)
-			whole++;
-		bad += r != 0 || e.wrong || e.seen != whole || info.cut_tail != n - ends[whole] ||
-		       info.bytes != ends[whole];
-		r = try_open(&e, &info); /* the tail is gone from the file */
-		bad += r != 0 || e.seen != whole || info.cut_tail != 0;
-	}
-	CHECK_INT(bad, 0);
-	tmpdir_free(file);
-}
-
-static void test_append_after_cut(void)
+static void test_verify(void)
 {
 	struct expect e = small();
 	size_t ends[MAX_RECORDS + 1];
 	struct bytes file = write_log(&e, ends);
 	struct sealed_log *log = NULL;
-	struct sealed_log_info info;
-	uint64_t seq = 0;
+	struct log_cursor upto;
+	uint8_t *copy = malloc(file.n);
+	size_t bad = 0;
 
-	tmpdir_write(path, BYTES(file.p, ends[3] - 1));
+	memcpy(copy, file.p, file.n);
 	CHECK_INT(open_log(&e, &log), 0);
-	CHECK_INT(info_of(log).cut_tail, ends[3] - 1 - ends[2]);
-	CHECK_INT(sealed_log_append(log, BYTES_LIT("instead"), &seq), 0);
-	CHECK_INT(seq, 3);
-	sealed_log_close(log);
-	e.records[2] = BYTES_LIT("instead");
-	CHECK_INT(try_open(&e, &info), 0);
-	CHECK(!e.wrong && e.seen == 3);
-	tmpdir_free(file);
-}
+	upto = sealed_log_mark(log);
+	CHECK_INT(upto.end, ends[3]);
+	for (size_t i = 0; i < file.n; i++) { /* damage behind our back */
+		CLEANUP(buf_fini) struct buf why = BUF_INIT(1024);
 
-/* Zeros instead of what a crash kept from the disk, in a last record of several sectors. */
-static void test_zeros(void)
-{
-	struct expect e = small();
-	size_t ends[MAX_RECORDS + 1], bad = 0, last_sector;
-	struct bytes file;
-	uint8_t *copy, long_text[2000];
-
-	memset(long_text, 'z', sizeof(long_text));
-	e.records[2] = BYTES(long_text, sizeof(long_text));
-	file = write_log(&e, ends);
-	copy = malloc(file.n + 4096);
-	last_sector = file.n / 512 * 512;
-	for (size_t from = ends[2]; from < file.n; from++) {
-		struct sealed_log_info info = { 0 };
-		bool torn = from <= last_sector || file.n - from >= 16;
-		int r;
-
-		memcpy(copy, file.p, file.n);
-		memset(copy + from, 0, file.n - from);
-		if (memcmp(copy, file.p, file.n) == 0)
-			continue; /* a tag that ends in zeros */
+		copy[i] ^= 0x10;
 		tmpdir_write(path, BYTES(copy, file.n));
-		r = try_open(&e, &info);
-		if (torn)
-			bad += r != 0 || e.wrong || e.seen != 2 || info.cut_tail != file.n - ends[2];
-		else
-			bad += r != ERR_DAMAGED && e.seen != 2; /* bytes before may be zero by chance */
+		bad += sealed_log_verify(log, &upto, &why) != ERR_DAMAGED || !why.n;
+		copy[i] ^= 0x10;
+	}
+	for (size_t n = 0; n < file.n; n++) {
+		CLEANUP(buf_fini) struct buf why = BUF_INIT(1024);
+
+		tmpdir_write(path, BYTES(copy, n));
+		bad += sealed_log_verify(log, &upto, &why) != ERR_DAMAGED || !why.n;
 	}
 	CHECK_INT(bad, 0);
+	{
+		CLEANUP(buf_fini) struct buf why = BUF_INIT(1024);
 
-	/* zeros behind a good last record */
-	for (size_t more = 1; more <= 4096; more += 455) {
-		struct sealed_log_info info = { 0 };
-
-		memcpy(copy, file.p, file.n);
-		memset(copy + file.n, 0, more);
-		tmpdir_write(path, BYTES(copy, file.n + more));
-		bad += try_open(&e, &info) != 0 || e.wrong || e.seen != 3 || info.cut_tail != more;
+		tmpdir_write(path, file);
+		CHECK_INT(sealed_log_verify(log, &upto, &why), 0);
+		CHECK(unlink(path) == 0);
+		CHECK_INT(sealed_log_verify(log, &upto, &why), ERR_DAMAGED);
+		CHECK(memmem(why.p, why.n, "lost its name", 13) != NULL);
 	}
-	CHECK_INT(bad, 0);
-
-	/* zeros that stop before the end are not what a crash leaves */
-	memcpy(copy, file.p, file.n);
-	memset(copy + ends[2] + 100, 0, 600);
-	tmpdir_write(path, BYTES(copy, file.n));
-	CHECK(!e.wrong && try_open(&e, &(struct sealed_log_info){ 0 }) == ERR_DAMAGED);
-	CHECK(strstr(why_text, "record 3") && strstr(why_text, "offset"));
-
-	/* zeros from within a record that others follow: a crash interrupts only the last one */
-	memcpy(copy, file.p, file.n);
-	memset(copy + ends[1] - 1, 0, file.n - ends[1] + 1);
-	memset(copy + ends[0] + 24, 0, ends[1] - ends[0] - 24);
-	tmpdir_write(path, BYTES(copy, file.n));
-	CHECK(!e.wrong && try_open(&e, &(struct sealed_log_info){ 0 }) == ERR_DAMAGED);
-	CHECK(strstr(why_text, "record 1") || strstr(why_text, "record 2"));
+	sealed_log_close(log);
 	free(copy);
 	tmpdir_free(file);
 }
 
-/* Write the header and the frames of @order ('0' is the first) from @file, and open that. */
-static int open_rearranged(struct expect *e, struct bytes file, const size_t *ends, const char *order)
+/* A copy ends where it was asked to, opens like the log itself, and never takes another file's place. */
+static void test_copy(void)
 {
-	CLEANUP(buf_fini) struct buf b = BUF_INIT(1 << 20);
+	struct expect e = small();
+	size_t ends[MAX_RECORDS + 1];
+	const struct seal seal = own_seal(SEAL_PASSPHRASE, &own);
+	struct sealed_log *log = NULL, *copied = NULL;
+	struct log_cursor upto;
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(1024);
+	char copy[TMPDIR_PATH];
+	struct stat st;
 
-	buf_put(&b, file.p, ends[0]);
-	for (const char *c = order; *c; c++)
-		buf_put(&b, file.p + ends[*c - '0'], ends[*c - '0' + 1] - ends[*c - '0']);
-	tmpdir_write(path, buf_bytes(&b));
-	return try_open(e, &(struct sealed_log_info){ 0 });
-}
-
-static void test_rearranged(void)
-{
-	struct expect e = { .records = { BYTES_LIT("same"), BYTES_LIT("size"), BYTES_LIT("each"), BYTES_LIT("here") },
-			    .n = 4 };
-	static const char *const orders[] = { "123",   "023",	"013", "1023", "0213", "0132", "00123",	 "01123",
-					      "01223", "01233", "3",   "0120", "3210", "1",    "0123012" };
-	size_t ends[MAX_RECORDS + 1], other_ends[MAX_RECORDS + 1];
-	struct bytes file = write_log(&e, ends), key = tmpdir_read(key_path), other;
-	CLEANUP(buf_fini) struct buf b = BUF_INIT(1 << 20);
-	struct sealed_log *log = NULL;
-	uint64_t seq;
-
-	CHECK_INT(open_rearranged(&e, file, ends, "0123"), 0);
-	for (size_t i = 0; i < sizeof(orders) / sizeof(*orders); i++) {
-		CHECK_INT(open_rearranged(&e, file, ends, orders[i]), ERR_DAMAGED);
-		CHECK(!e.wrong);
-	}
-	/* something that is not a record, long enough for a head */
-	buf_put_bytes(&b, file);
-	buf_put_str(&b, "garbage that was appended");
-	tmpdir_write(path, buf_bytes(&b));
-	CHECK_INT(try_open(&e, &(struct sealed_log_info){ 0 }), ERR_DAMAGED);
-
-	/* a record of another keystore under the same key file, at the same place */
-	CHECK(unlink(path) == 0);
+	tmpdir_file(&dir, "copy", copy);
+	tmpdir_free(write_log(&e, ends));
 	CHECK_INT(open_log(&e, &log), 0);
-	other_ends[0] = (size_t)info_of(log).bytes;
-	for (size_t i = 0; i < 4; i++) {
-		CHECK_INT(sealed_log_append(log, e.records[i], &seq), 0);
-		other_ends[i + 1] = (size_t)info_of(log).bytes;
-	}
+	upto = sealed_log_mark(log);
+	CHECK_INT(append(log, BYTES_LIT("later")), 0);
+	CHECK_INT(sealed_log_copy(log, &upto, copy, &why), 0);
+	CHECK(stat(copy, &st) == 0 && (size_t)st.st_size == ends[3] && (st.st_mode & 07777) == 0600 &&
+	      st.st_nlink == 1);
+	CHECK_INT(sealed_log_copy(log, &upto, copy, &why), ERR_ALREADY_EXISTS);
+	CHECK_INT(open_with(copy, &seal, (struct sealed_log_options){ .create = false }, &e, &copied), 0);
+	CHECK(!e.wrong && e.seen == 3);
+	sealed_log_close(copied);
 	sealed_log_close(log);
-	other = tmpdir_read(path);
-	CHECK(other.n == file.n && other_ends[2] == ends[2]);
-	for (size_t i = 0; i < 4; i++) {
-		buf_reset(&b);
-		buf_put(&b, file.p, ends[i]);
-		buf_put(&b, other.p + ends[i], ends[i + 1] - ends[i]);
-		buf_put(&b, file.p + ends[i + 1], file.n - ends[i + 1]);
-		tmpdir_write(path, buf_bytes(&b));
-		CHECK_INT(try_open(&e, &(struct sealed_log_info){ 0 }), ERR_DAMAGED);
-		CHECK(!e.wrong && e.seen == i);
-	}
-	/* one's header before the other's records */
-	buf_reset(&b);
-	buf_put(&b, file.p, ends[0]);
-	buf_put(&b, other.p + ends[0], other.n - ends[0]);
-	tmpdir_write(path, buf_bytes(&b));
-	CHECK_INT(try_open(&e, &(struct sealed_log_info){ 0 }), ERR_DAMAGED);
-	tmpdir_free(other);
-	tmpdir_free(key);
-	tmpdir_free(file);
+	CHECK(unlink(copy) == 0);
 }
 
 /* ---- a disk that refuses ---- */
-
-static void limit_file_size(rlim_t bytes)
-{
-	struct rlimit limit;
-
-	tmpdir_need(getrlimit(RLIMIT_FSIZE, &limit) == 0, "getrlimit");
-	limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
-	tmpdir_need(setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
-}
 
 static void test_full_disk(void)
 {
@@ -500,29 +340,54 @@ static void test_full_disk(void)
 	struct sealed_log *log = NULL;
 	struct sealed_log_info info;
 	struct stat st;
-	uint64_t seq = 0;
 
-	(void)signal(SIGXFSZ, SIG_IGN); /* the write fails with EFBIG instead */
 	CHECK_INT(open_log(&e, &log), 0);
-	for (size_t room = 0; room < ends[3] - ends[2]; room++) { /* a short write of each length, then the error */
+	for (size_t room = 0; room < 2 * (ends[3] - ends[2]);
+	     room++) { /* a short write of each length, then the error */
 		limit_file_size(ends[3] + room);
-		bad += sealed_log_append(log, e.records[2], &seq) != ERR_STORAGE || stat(path, &st) != 0 ||
-		       (size_t)st.st_size != ends[3];
+		bad += sealed_log_stage(log, e.records[2]) < 0 || sealed_log_stage(log, e.records[2]) < 0;
+		bad += commit_staged(log) != ERR_STORAGE || stat(path, &st) != 0 || (size_t)st.st_size != ends[3];
 	}
 	limit_file_size(RLIM_INFINITY);
 	CHECK_INT(bad, 0);
-	CHECK_INT(seq, 0);
 	after = tmpdir_read(path);
 	CHECK_BYTES(after, file);
 	tmpdir_free(after);
-	CHECK(!info_of(log).failed && info_of(log).seq == 3);
-	CHECK_INT(sealed_log_append(log, BYTES_LIT("fourth"), &seq), 0);
-	CHECK_INT(seq, 4);
+	CHECK(!info_of(log).failed && info_of(log).records == 3 && info_of(log).last_errno == EFBIG);
+	CHECK_INT(append(log, BYTES_LIT("fourth")), 0);
 	sealed_log_close(log);
 	e.records[e.n++] = BYTES_LIT("fourth");
 	CHECK_INT(try_open(&e, &info), 0);
 	CHECK(!e.wrong && e.seen == 4);
 	tmpdir_free(file);
+}
+
+/* What was staged while a batch was out is chained to it, and goes with it when it fails. */
+static void test_failure_takes_followers(void)
+{
+	struct expect e = small();
+	size_t ends[MAX_RECORDS + 1];
+	struct sealed_log *log = NULL;
+	struct sealed_log_info info;
+	struct log_batch batch;
+	int r;
+
+	tmpdir_free(write_log(&e, ends));
+	CHECK_INT(open_log(&e, &log), 0);
+	CHECK_INT(sealed_log_stage(log, BYTES_LIT("lost")), 0);
+	sealed_log_take(log, &batch);
+	CHECK_INT(sealed_log_stage(log, BYTES_LIT("lost with it")), 0);
+	limit_file_size(ends[3] + 10);
+	r = sealed_log_sync(&batch);
+	limit_file_size(RLIM_INFINITY);
+	CHECK_INT(r, ERR_STORAGE);
+	sealed_log_settle(log, &batch, r);
+	CHECK_INT(append(log, BYTES_LIT("fourth")), 0);
+	CHECK_INT(info_of(log).records, 4);
+	sealed_log_close(log);
+	e.records[e.n++] = BYTES_LIT("fourth");
+	CHECK_INT(try_open(&e, &info), 0);
+	CHECK(!e.wrong && e.seen == 4);
 }
 
 /* The descriptor the log has open on @path. */
@@ -550,7 +415,7 @@ static void test_dead_disk(void)
 	size_t ends[MAX_RECORDS + 1];
 	struct sealed_log *log = NULL;
 	struct sealed_log_info info;
-	uint64_t seq = 0;
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(1024);
 	int fd, saved, read_only;
 
 	tmpdir_free(write_log(&e, ends));
@@ -559,10 +424,12 @@ static void test_dead_disk(void)
 	saved = dup(fd);
 	read_only = open(path, O_RDONLY | O_CLOEXEC);
 	CHECK(fd >= 0 && saved >= 0 && read_only >= 0 && dup2(read_only, fd) == fd);
-	CHECK_INT(sealed_log_append(log, BYTES_LIT("lost"), &seq), ERR_STORAGE);
-	CHECK(info_of(log).failed && info_of(log).seq == 3);
+	CHECK_INT(append(log, BYTES_LIT("lost")), ERR_STORAGE);
+	CHECK(info_of(log).failed && info_of(log).records == 3);
 	CHECK(dup2(saved, fd) == fd); /* the disk is back, the doubt is not gone */
-	CHECK_INT(sealed_log_append(log, BYTES_LIT("lost"), &seq), ERR_STORAGE);
+	CHECK_INT(sealed_log_stage(log, BYTES_LIT("lost")), ERR_STORAGE);
+	CHECK_INT(sealed_log_rewrite(log, &(struct log_rewrite){ .remove = -1, .emit = emit_nothing }, &why, NULL),
+		  ERR_STORAGE);
 	(void)close(saved);
 	(void)close(read_only);
 	sealed_log_close(log);
@@ -573,20 +440,21 @@ static void test_dead_disk(void)
 int main(void)
 {
 	test_start();
-	tmpdir_make(&dir);
-	tmpdir_file(&dir, "keystore", path);
+	(void)signal(SIGXFSZ, SIG_IGN); /* the write fails with EFBIG instead */
+	log_fixture_make();
 	tmpdir_file(&dir, "keystore.key", key_path);
 	test_round_trip();
+	test_batches();
+	test_unsettled();
 	test_replay_error();
 	test_keys();
+	test_two_files();
 	test_access();
 	test_busy();
-	test_every_bit();
-	test_every_length();
-	test_append_after_cut();
-	test_zeros();
-	test_rearranged();
+	test_verify();
+	test_copy();
 	test_full_disk();
+	test_failure_takes_followers();
 	test_dead_disk();
 	tmpdir_remove(&dir);
 	return test_end();

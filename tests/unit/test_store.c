@@ -1,48 +1,9 @@
 #include "keystore/store.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
-#include <stdlib.h>
-#include <sys/resource.h>
 
-#include "base/buf.h"
-#include "base/cleanup.h"
-#include "tests/unit/tap.h"
-#include "tests/unit/tmpdir.h"
-
-static struct tmpdir dir;
-static char path[TMPDIR_PATH], key_path[TMPDIR_PATH];
-static char why_text[2048]; /* of the latest open */
-static struct rsa_key *identities[3];
-static struct roomkey *room_keys[4];
-static struct secret *tokens[2];
-
-static int open_store(struct store **ret)
-{
-	struct seal seal;
-	CLEANUP(buf_fini) struct buf why = BUF_INIT(sizeof(why_text) - 1);
-	int r;
-
-	if (seal_keyfile_init(&seal, key_path) < 0)
-		return ERR_NOMEM;
-	r = store_open(path, &seal, true, &why, ret);
-	memset(why_text, 0, sizeof(why_text));
-	if (why.n)
-		memcpy(why_text, why.p, why.n);
-	return r;
-}
-
-static struct store *fresh(void)
-{
-	struct store *store = NULL;
-
-	(void)unlink(path);
-	CHECK_INT(open_store(&store), 0);
-	return store;
-}
-
-/* ---- the whole state as text: the keys below are of this test, so they may be shown ---- */
+#include "tests/unit/store_fixture.h"
 
 struct list {
 	struct bytes ids[64];
@@ -57,117 +18,7 @@ static void list_room(void *arg, const struct room_info *room)
 		l->ids[l->n++] = room->room_id;
 }
 
-static void dump_room(struct app *app, struct bytes room_id, struct buf *b)
-{
-	CLEANUP(ring_unrefp) struct ring *ring = NULL;
-
-	buf_put_str(b, " room ");
-	buf_put_bytes(b, room_id);
-	for (unsigned perm = PERM_READ; perm <= PERM_DISTRIBUTE; perm <<= 1) {
-		struct ring *got = NULL;
-
-		if (app_get_ring(app, room_id, perm, &got) < 0)
-			continue;
-		buf_printf(b, " %u", perm);
-		ring_unref(ring);
-		ring = got;
-	}
-	buf_printf(b, " current %d\n", ring_current(ring) ? (int)ring_current(ring)->number : -1);
-	for (size_t i = 0; i < ring_len(ring); i++) {
-		const struct ring_key *k = ring_at(ring, i);
-
-		buf_printf(b, "  %u %lld ", k->number, (long long)k->order_ms);
-		buf_put_bytes(b, k->kid);
-		buf_put_byte(b, ' ');
-		buf_put_bytes(b, k->ts);
-		buf_put_byte(b, ' ');
-		buf_put_bytes(b, secret_bytes(roomkey_jwk(k->key)));
-		buf_put_byte(b, '\n');
-	}
-}
-
-static void dump_app(void *arg, struct app *app)
-{
-	CLEANUP(app_view_unrefp) const struct app_view *view = app_get_view(app);
-	struct buf *b = arg;
-	struct list rooms = { .n = 0 };
-
-	buf_put_str(b, "app ");
-	buf_put_bytes(b, app_id(app));
-	buf_put_byte(b, ' ');
-	buf_put_bytes(b, view->name);
-	buf_printf(b, " %lld token %d rooms %zu keys %zu\n", (long long)view->created_ms,
-		   secret_equal(view->token, tokens[1]), app_count_rooms(app), app_count_keys(app));
-	for (size_t i = 0; i < view->n_identities; i++) {
-		const struct identity *id = &view->identities[i];
-		int which = 0;
-
-		while (which < 3 && !rsa_same_public(identities[which], id->key))
-			which++;
-		buf_printf(b, " identity %s %d %d %lld %lld %lld\n", id->key_id, which, rsa_is_private(id->key),
-			   (long long)id->created_ms, (long long)id->retired_ms, (long long)id->expires_ms);
-	}
-	app_each_room(app, list_room, &rooms);
-	for (size_t i = 0; i < rooms.n; i++)
-		dump_room(app, rooms.ids[i], b);
-}
-
-static void dump(struct store *store, struct buf *b)
-{
-	struct store_info info;
-
-	buf_reset(b);
-	store_get_info(store, &info);
-	buf_printf(b, "apps %zu keys %zu seq %llu\n", info.apps, info.room_keys, (unsigned long long)info.log.seq);
-	store_each_app(store, dump_app, b);
-	CHECK_INT(buf_err(b), 0);
-}
-
-/* Close, open again: everything must be as it was. */
-static void reopen(struct store **store)
-{
-	CLEANUP(buf_fini) struct buf before = BUF_INIT(1 << 20), after = BUF_INIT(1 << 20);
-
-	dump(*store, &before);
-	store_close(TAKE(*store));
-	CHECK_INT(open_store(store), 0);
-	dump(*store, &after);
-	CHECK(bytes_eq(buf_bytes(&before), buf_bytes(&after)));
-	if (!bytes_eq(buf_bytes(&before), buf_bytes(&after)))
-		printf("# before:\n%.*s# after:\n%.*s", (int)before.n, (const char *)before.p, (int)after.n,
-		       (const char *)after.p);
-}
-
-static uint64_t seq_of(struct store *store)
-{
-	struct store_info info;
-
-	store_get_info(store, &info);
-	return info.log.seq;
-}
-
 /* ---- apps, tokens, identities ---- */
-
-static void create(struct store *store, const char *id)
-{
-	const struct room_grant rooms[] = { { BYTES_LIT("roomB"), PERM_READ },
-					    { BYTES_LIT("roomA"), PERM_ALL },
-					    { BYTES_LIT("roomB"), PERM_READ | PERM_WRITE } };
-	char key_id[UUID_SIZE] = "";
-
-	CHECK_INT(
-		store_create_app(store, bytes_str(id), BYTES_LIT("An app"), tokens[0], identities[0], rooms, 3, key_id),
-		0);
-	CHECK_INT(strlen(key_id), UUID_SIZE - 1);
-}
-
-static int add_keys(struct store *store, const char *app, const char *room, struct room_key_in *keys, size_t n,
-		    int current)
-{
-	CLEANUP(app_unrefp) struct app *a = store_find_app(store, bytes_str(app));
-
-	return store_add_room_keys(store, a, bytes_str(room), PERM_READ, keys, n, current);
-}
 
 static void test_apps(void)
 {
@@ -178,7 +29,8 @@ static void test_apps(void)
 	struct app *app;
 
 	store_get_info(store, &info);
-	CHECK(info.log.created && info.apps == 0 && info.log.records == 0 && strcmp(info.log.path, path) == 0);
+	CHECK(info.log.created && info.apps == 0 && info.log.records == 2 && info.seq == 0 &&
+	      strcmp(info.log.path, path) == 0);
 	CHECK(!store_find_app(store, BYTES_LIT("app-1")));
 	create(store, "app-2");
 	create(store, "app-1");
@@ -199,7 +51,7 @@ static void test_apps(void)
 	app_touch(app, 1234);
 	CHECK_INT(app_last_used_ms(app), 1234);
 	app_unref(app);
-	store_close(store);
+	store_free(store);
 }
 
 static void test_token(void)
@@ -225,7 +77,7 @@ static void test_token(void)
 	app_view_unref(after);
 	app_unref(app);
 	reopen(&store);
-	store_close(store);
+	store_free(store);
 }
 
 static void test_identity(void)
@@ -271,7 +123,7 @@ static void test_identity(void)
 	CHECK(rsa_same_public(view->identities[2].key, identities[0]));
 	app_view_unref(view);
 	app_unref(app);
-	store_close(store);
+	store_free(store);
 }
 
 /* ---- grants and room keys ---- */
@@ -328,7 +180,7 @@ static void test_grants(void)
 	ring_unref(ring);
 	app_unref(app);
 	reopen(&store);
-	store_close(store);
+	store_free(store);
 }
 
 static void test_room_keys(void)
@@ -384,90 +236,35 @@ static void test_room_keys(void)
 	ring_unref(ring);
 	app_unref(app);
 	reopen(&store);
-	store_close(store);
+	store_free(store);
 }
 
 /* ---- what fails changed nothing ---- */
-
-static void limit_file_size(rlim_t bytes)
-{
-	struct rlimit limit;
-
-	tmpdir_need(getrlimit(RLIMIT_FSIZE, &limit) == 0, "getrlimit");
-	limit.rlim_cur = bytes < limit.rlim_max ? bytes : limit.rlim_max;
-	tmpdir_need(setrlimit(RLIMIT_FSIZE, &limit) == 0, "setrlimit");
-}
 
 static void test_storage_error(void)
 {
 	struct store *store = fresh();
 	struct room_key_in key = { .kid = BYTES_LIT("kid"), .key = room_keys[0] };
-	CLEANUP(buf_fini) struct buf before = BUF_INIT(1 << 20), after = BUF_INIT(1 << 20);
-	struct store_info info;
+	CLEANUP(buf_fini) struct buf before = BUF_INIT(1 << 20);
 	char key_id[UUID_SIZE];
 
 	create(store, "app-1");
 	dump(store, &before);
-	store_get_info(store, &info);
-	(void)signal(SIGXFSZ, SIG_IGN);
-	limit_file_size((rlim_t)info.log.bytes + 30);
+	limit_file_size((rlim_t)info_of(store).log.bytes + 30);
 	CHECK_INT(store_create_app(store, BYTES_LIT("app-2"), BYTES_NONE, tokens[0], identities[1], NULL, 0, key_id),
 		  ERR_STORAGE);
 	CHECK_INT(store_reset_token(store, BYTES_LIT("app-1"), tokens[1]), ERR_STORAGE);
 	CHECK_INT(store_add_identity(store, BYTES_LIT("app-1"), identities[1], 0, key_id), ERR_STORAGE);
 	CHECK_INT(store_grant(store, BYTES_LIT("app-1"), BYTES_LIT("roomC"), PERM_READ), ERR_STORAGE);
 	CHECK_INT(store_revoke_grant(store, BYTES_LIT("app-1"), BYTES_LIT("roomA"), true), ERR_STORAGE);
+	CHECK_INT(store_revoke_app(store, BYTES_LIT("app-1")), ERR_STORAGE);
 	CHECK_INT(add_keys(store, "app-1", "roomA", &key, 1, 0), ERR_STORAGE);
 	limit_file_size(RLIM_INFINITY);
-	dump(store, &after);
-	CHECK(bytes_eq(buf_bytes(&before), buf_bytes(&after)));
+	CHECK(state_is(store, &before));
 	CHECK_INT(add_keys(store, "app-1", "roomA", &key, 1, 0), 0);
 	CHECK_INT(store_grant(store, BYTES_LIT("app-1"), BYTES_LIT("roomC"), PERM_READ), 0);
 	reopen(&store);
-	store_close(store);
-}
-
-/* Every bit of the records behind the first, which alone costs an RSA key to read: refused, or a torn tail. */
-static void test_every_bit(void)
-{
-	struct store *store = fresh();
-	struct room_key_in key = { .kid = BYTES_LIT("kid"), .key = room_keys[0] };
-	struct store_info info;
-	struct bytes file;
-	uint8_t *copy;
-	size_t from, bad = 0;
-
-	create(store, "app-1");
-	store_get_info(store, &info);
-	from = (size_t)info.log.bytes;
-	CHECK_INT(store_grant(store, BYTES_LIT("app-1"), BYTES_LIT("roomC"), PERM_READ), 0);
-	CHECK_INT(add_keys(store, "app-1", "roomC", &key, 1, 0), 0);
-	CHECK_INT(store_revoke_grant(store, BYTES_LIT("app-1"), BYTES_LIT("roomC"), true), 0);
-	store_close(TAKE(store));
-	file = tmpdir_read(path);
-	copy = malloc(file.n);
-	memcpy(copy, file.p, file.n);
-	for (size_t bit = 8 * from; bit < 8 * file.n; bit += TEST_STEP) {
-		int r;
-
-		copy[bit / 8] = (uint8_t)(copy[bit / 8] ^ 1u << (bit % 8));
-		tmpdir_write(path, BYTES(copy, file.n));
-		r = open_store(&store);
-		if (r == 0) {
-			store_get_info(store, &info);
-			bad += info.log.records != 3 || info.log.cut_tail == 0;
-			store_close(TAKE(store));
-		} else {
-			bad += r != ERR_DAMAGED || !why_text[0];
-		}
-		copy[bit / 8] = file.p[bit / 8];
-	}
-	CHECK_INT(bad, 0);
-	tmpdir_write(path, file);
-	CHECK_INT(open_store(&store), 0);
-	store_close(store);
-	free(copy);
-	tmpdir_free(file);
+	store_free(store);
 }
 
 /* ---- readers while another thread mutates ---- */
@@ -544,30 +341,38 @@ static void test_threads(void)
 	CHECK_INT(s.wrong, 0);
 	CHECK(s.rounds >= 100);
 	reopen(&store);
-	store_close(store);
+	store_free(store);
 }
 
-/* With E2EED_KEEP=FOLDER: a keystore with one record of each kind, to try other readers on. */
+/* With E2EED_KEEP=FOLDER: a keystore with a snapshot and each kind of change behind it, under a key file, to try other readers on. */
 static void keep_sample(const char *folder)
 {
 	struct room_key_in keys[] = {
 		{ .kid = BYTES_LIT("eyJhbGciOiJB"), .order_ms = 1000, .key = room_keys[0] },
 		{ .kid = BYTES_LIT("k2"), .ts = BYTES_LIT("\"2026-11-23T06:00:00.000Z\""), .key = room_keys[1] }
 	};
-	struct store *store = NULL;
-	char key_id[UUID_SIZE];
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(4096);
+	CLEANUP(store_freep) struct store *store = NULL;
+	char key_path[TMPDIR_PATH], key_id[UUID_SIZE];
+	struct seal seal;
 
-	tmpdir_need(snprintf(path, sizeof(path), "%s/sample.keystore", folder) < (int)sizeof(path), "name is too long");
-	tmpdir_need(snprintf(key_path, sizeof(key_path), "%s/sample.key", folder) < (int)sizeof(key_path),
+	tmpdir_need(snprintf(path, sizeof(path), "%s/sample.keystore", folder) < (int)sizeof(path) &&
+			    snprintf(key_path, sizeof(key_path), "%s/sample.key", folder) < (int)sizeof(key_path),
 		    "name is too long");
-	store = fresh();
+	CHECK_INT(seal_keyfile_init(&seal, key_path), 0);
+	CHECK_INT(store_new(&options, &store), 0);
+	CHECK_INT(store_unlock(store, &seal, &why), 0);
+	seal_fini(&seal);
 	create(store, "app-1");
+	create(store, "app-2");
+	CHECK_INT(add_keys(store, "app-1", "roomA", keys, 2, 1), 0);
+	CHECK_INT(store_revoke_app(store, BYTES_LIT("app-2")), 0); /* which makes the snapshot */
 	CHECK_INT(store_reset_token(store, BYTES_LIT("app-1"), tokens[1]), 0);
 	CHECK_INT(store_add_identity(store, BYTES_LIT("app-1"), identities[1], 1000, key_id), 0);
-	CHECK_INT(store_grant(store, BYTES_LIT("app-1"), BYTES_LIT("roomC"), PERM_READ), 0);
-	CHECK_INT(add_keys(store, "app-1", "roomA", keys, 2, 1), 0);
-	CHECK_INT(store_revoke_grant(store, BYTES_LIT("app-1"), BYTES_LIT("roomC"), true), 0);
-	store_close(store);
+	CHECK_INT(grant(store, "app-1", "roomC", PERM_READ), 0);
+	CHECK_INT(add_keys(store, "app-1", "roomC", keys, 2, 1), 0);
+	CHECK_INT(drop(store, "app-1", "roomC", false), 0);
+	create(store, "app-3");
 }
 
 int main(void)
@@ -575,31 +380,15 @@ int main(void)
 	const char *keep = getenv("E2EED_KEEP");
 
 	test_start();
-	tmpdir_make(&dir);
-	tmpdir_file(&dir, "keystore", path);
-	tmpdir_file(&dir, "keystore.key", key_path);
-	for (size_t i = 0; i < 3; i++)
-		CHECK_INT(rsa_generate(&identities[i]), 0);
-	for (size_t i = 0; i < 4; i++)
-		CHECK_INT(roomkey_generate(&room_keys[i]), 0);
-	for (size_t i = 0; i < 2; i++)
-		CHECK_INT(rand_secret(STORE_TOKEN_SIZE, &tokens[i]), 0);
+	store_fixture_make();
 	test_apps();
 	test_token();
 	test_identity();
 	test_grants();
 	test_room_keys();
 	test_storage_error();
-	test_every_bit();
 	test_threads();
 	if (keep)
 		keep_sample(keep);
-	for (size_t i = 0; i < 3; i++)
-		rsa_unref(identities[i]);
-	for (size_t i = 0; i < 4; i++)
-		roomkey_unref(room_keys[i]);
-	for (size_t i = 0; i < 2; i++)
-		secret_free(tokens[i]);
-	tmpdir_remove(&dir);
-	return test_end();
+	return store_fixture_end();
 }

@@ -40,6 +40,14 @@ export async function refused(promise, reason) {
 	return outcome.error.data;
 }
 
+// Which error the call is answered with.
+export const reasonOf = (promise) => promise.then(
+	(value) => assert.fail(`expected an error, got ${JSON.stringify(value)?.slice(0, 300)}`),
+	(error) => {
+		if (!(error instanceof RpcError)) throw error;
+		return error.reason;
+	});
+
 export const usable = async (client) => assert.match((await client.call('ping')).time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
 
 // Gives an app a fresh key for a room, as another member would; the key is the caller's to use.

@@ -1,0 +1,168 @@
+/*
+ * snapshot - the state as records: what a rewritten file begins with
+ */
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "base/clock.h"
+#include "keystore/store_private.h"
+
+#define KEYS_PER_RECORD 1024 /* at 8.5 KiB each, at most, well below the largest record */
+
+static int put(struct log_writer *w, const struct store *store, struct record *record, const struct secret *app_key)
+{
+	CLEANUP(secret_freep) struct secret *plain = NULL;
+	int r;
+
+	record->seq = store->seq;
+	record->time_ms = clock_now_ms();
+	r = record_encode(record, app_key, &plain);
+	return r < 0 ? r : log_writer_put(w, secret_bytes(plain));
+}
+
+/* A record's worth of keys, with their texts. */
+struct keys {
+	struct record_key list[KEYS_PER_RECORD];
+	struct secret *texts[KEYS_PER_RECORD];
+	size_t n;
+};
+
+static void keys_freep(struct keys **keys)
+{
+	for (size_t i = 0; *keys && i < (*keys)->n; i++)
+		secret_free((*keys)->texts[i]);
+	free(*keys);
+}
+
+/* The keys from @from on, as many as go into a record. */
+static int put_keys(struct log_writer *w, const struct store *store, struct record *record, const struct ring *ring,
+		    size_t from, const struct secret *app_key)
+{
+	CLEANUP(keys_freep) struct keys *keys = calloc(1, sizeof(*keys));
+
+	if (!keys)
+		return ERR_NOMEM;
+	for (; keys->n < KEYS_PER_RECORD && from < ring_len(ring); from++) {
+		const struct ring_key *k = ring_at(ring, from);
+		int r = roomkey_get_jwk(k->key, &keys->texts[keys->n]);
+
+		if (r < 0)
+			return r;
+		keys->list[keys->n] = (struct record_key){
+			.number = k->number,
+			.kid = k->kid,
+			.jwk = secret_bytes(keys->texts[keys->n]),
+			.ts = k->ts,
+			.order_ms = k->order_ms,
+		};
+		keys->n++;
+	}
+	record->keys = keys->list;
+	record->n_keys = keys->n;
+	return put(w, store, record, app_key);
+}
+
+static int put_room(struct log_writer *w, const struct store *store, const struct app *app, const struct room *room,
+		    const struct secret *app_key)
+{
+	const struct ring_key *current = ring_current(room->now.ring);
+	struct record record = {
+		.op = RECORD_ROOM,
+		.app_id = app_id(app),
+		.room_id = BYTES(room->id, room->id_n),
+		.perms = room->now.perms,
+		.next_number = room->now.next_number,
+		.current = current ? current->number : RECORD_SAME_CURRENT,
+	};
+	size_t from = 0;
+	int r;
+
+	if (!room->now.perms && !room->now.next_number)
+		return 0; /* as good as none */
+	do {
+		r = put_keys(w, store, &record, room->now.ring, from, app_key);
+		from += KEYS_PER_RECORD;
+	} while (r == 0 && from < ring_len(room->now.ring));
+	return r;
+}
+
+/* Private keys as text, for one record. */
+struct identities {
+	struct record_identity *list;
+	struct secret **pkcs8;
+	size_t n;
+};
+
+static void identities_fini(struct identities *all)
+{
+	for (size_t i = 0; i < all->n; i++)
+		secret_free(all->pkcs8[i]);
+	free(all->pkcs8);
+	free(all->list);
+}
+
+static int collect(const struct app_view *view, struct identities *ret)
+{
+	ret->list = calloc(view->n_identities + 1, sizeof(*ret->list));
+	ret->pkcs8 = calloc(view->n_identities + 1, sizeof(struct secret *));
+	if (!ret->list || !ret->pkcs8)
+		return ERR_NOMEM;
+	for (; ret->n < view->n_identities; ret->n++) {
+		const struct identity *id = &view->identities[ret->n];
+		int r = rsa_to_pkcs8(id->key, &ret->pkcs8[ret->n]);
+
+		if (r < 0)
+			return r;
+		ret->list[ret->n] = (struct record_identity){
+			.key_id = bytes_str(id->key_id),
+			.created_ms = id->created_ms,
+			.retired_ms = id->retired_ms,
+			.expires_ms = id->expires_ms,
+			.pkcs8 = secret_bytes(ret->pkcs8[ret->n]),
+		};
+	}
+	return 0;
+}
+
+static int put_app(struct log_writer *w, const struct store *store, const struct app *app, const struct secret *app_key)
+{
+	CLEANUP(identities_fini) struct identities ids = { 0 };
+	const struct app_view *view = app->view;
+	int r = collect(view, &ids);
+
+	if (r < 0)
+		return r;
+	struct record record = {
+		.op = RECORD_APP,
+		.app_id = app_id(app),
+		.name = view->name,
+		.created_ms = view->created_ms,
+		.revoked_ms = view->revoked_ms,
+		.app_key = app_key ? secret_bytes(app_key) : BYTES_NONE,
+		.token = view->token ? secret_bytes(view->token) : BYTES_NONE,
+		.token_seq = view->token_seq,
+		.identities = ids.list,
+		.n_identities = ids.n,
+	};
+	r = put(w, store, &record, app_key);
+	for (size_t i = 0; i < app->rooms.n && r == 0 && app_key; i++)
+		r = put_room(w, store, app, app->rooms.sorted[i], app_key);
+	return r;
+}
+
+int snapshot_emit(void *arg, struct log_writer *w)
+{
+	const struct snapshot *snapshot = arg;
+	const struct store *store = snapshot->store;
+	struct record custody = { .op = RECORD_CUSTODY, .custody = secret_bytes(store->custody) };
+	struct record end = { .op = RECORD_SNAPSHOT_END };
+	int r = put(w, store, &custody, NULL);
+
+	for (size_t i = 0; i < snapshot->n_keys && r == 0; i++) {
+		const struct app *app = store->state.apps.sorted[i];
+
+		if (app->view)
+			r = put_app(w, store, app, snapshot->keys[i]);
+	}
+	return r < 0 ? r : put(w, store, &end, NULL);
+}
