@@ -1,5 +1,6 @@
 #!/bin/sh
-# Runs the tests of one flavour (release, asan, tsan, valgrind), or everything ("all": both compilers, lint, every flavour).
+# Runs the tests of one flavour (release, asan, tsan, valgrind), the crash test alone ("crash"), or everything ("all": both
+# compilers, lint, every flavour).
 # Ends with one line that counts: N passed, N failed. A suite's output goes to build/<flavour>/*.log and is shown if it fails.
 set -eu
 cd "$(dirname "$0")/.."
@@ -70,42 +71,73 @@ unit() {
 	count "$flavour: unit tests" "$status" $((${n:-0} - bad)) "$bad"
 }
 
+# node_suite NAME LOG COMMAND...: tests that node reports in TAP
+node_suite() {
+	name=$1
+	log=$2
+	shift 2
+	status=0
+	mkdir -p "$(dirname "$log")"
+	"$@" >"$log" 2>&1 || status=$?
+	n=$(sed -n 's/^# pass \([0-9]*\)$/\1/p' "$log")
+	bad=$(sed -n 's/^# fail \([0-9]*\)$/\1/p' "$log")
+	if [ "$status" -ne 0 ]; then
+		grep -nE -A 30 '^ *not ok|^sudo:' "$log" | head -n 200
+	fi
+	sed -n 's/^# figures: /  /p' "$log"
+	count "$name" "$status" "${n:-0}" "${bad:-0}"
+}
+
 e2e() {
 	flavour=$1
-	log=build/$flavour/e2e.log
-	status=0
 	bin=build/$flavour
 	wrap=
 	cases=1000
-	files=tests/e2e/
 	case $flavour in
 	release) bin=build ;;
 	tsan) cases=100 ;;
 	valgrind)
 		cases=10
-		# the others have not been seen to end in reasonable time there: the key checks of pitfalls take minutes
-		files=
-		for name in admin concurrency contract ctl durability framing interop lifecycle malformed messages; do
-			files="$files tests/e2e/$name.test.mjs"
-		done
 		wrap=$VALGRIND
 		;;
 	esac
-	# shellcheck disable=SC2086 # a list of files, whose names have no spaces
-	E2EED_BIN=$bin/e2eed E2EECTL_BIN=$bin/e2eectl E2EED_WRAP=$wrap E2EED_CASES=${E2EED_CASES:-$cases} \
-		node --test --test-concurrency="$(nproc)" --test-reporter=tap $files >"$log" 2>&1 || status=$?
-	n=$(sed -n 's/^# pass \([0-9]*\)$/\1/p' "$log")
-	bad=$(sed -n 's/^# fail \([0-9]*\)$/\1/p' "$log")
-	if [ "$status" -ne 0 ]; then
-		grep -nE -A 30 '^ *not ok' "$log" | head -n 200
+	node_suite "$flavour: end-to-end tests" "build/$flavour/e2e.log" \
+		env "E2EED_BIN=$bin/e2eed" "E2EECTL_BIN=$bin/e2eectl" "E2EED_WRAP=$wrap" "E2EED_CASES=${E2EED_CASES:-$cases}" \
+		node --test --test-concurrency="$(nproc)" --test-reporter=tap tests/e2e/
+}
+
+# The memory of a process that made itself undumpable is for root to read; the sanitizers' own copies would be found in it.
+memory() {
+	root=
+	[ "$(id -u)" -eq 0 ] || root="sudo -n"
+	step "release: memory programs" build/release/memory-build.log make -s memory-programs
+	# shellcheck disable=SC2086 # nothing, or two words
+	node_suite "release: memory tests" build/release/memory.log $root node --test --test-concurrency=1 --test-reporter=tap tests/memory/
+}
+
+# Restarts are most of it, and take too long under the other checkers; under ASan, errors of the disk show what leaks.
+crash() {
+	flavour=$1
+	bin=build
+	if [ "$flavour" != release ]; then
+		bin=build/$flavour
 	fi
-	count "$flavour: end-to-end tests" "$status" "${n:-0}" "${bad:-0}"
+	node_suite "$flavour: crash test" "build/$flavour/crash.log" \
+		env "E2EED_BIN=$bin/e2eed" "E2EED_FAULTS_LIBRARY=$PWD/build/$flavour/faults.so" "E2EED_KILLS=$2" \
+		node --test --test-reporter=tap tests/crash/crash.test.mjs
 }
 
 flavour() {
-	step "$1: build" "build/$1/build.log" make -s -j"$(nproc)" FLAVOUR="$1" all unit-programs
+	step "$1: build" "build/$1/build.log" make -s -j"$(nproc)" FLAVOUR="$1" all unit-programs "build/$1/faults.so"
 	unit "$1"
 	e2e "$1"
+	case $1 in
+	release)
+		memory
+		crash release "${E2EED_KILLS:-350}"
+		;;
+	asan) crash asan 0 ;;
+	esac
 }
 
 case ${1:-} in
@@ -119,8 +151,11 @@ all)
 release | asan | tsan | valgrind)
 	flavour "$1"
 	;;
+crash)
+	crash release "${E2EED_KILLS:-1000}"
+	;;
 *)
-	echo "usage: tests/run.sh all|release|asan|tsan|valgrind" >&2
+	echo "usage: tests/run.sh all|release|asan|tsan|valgrind|crash" >&2
 	exit 64
 	;;
 esac
