@@ -129,7 +129,7 @@ static void sweep(struct loop *loop)
 
 static void force_end(struct loop *loop)
 {
-	log_warning("%zu connections did not finish in %d s and are closed", loop->n_conns, DRAIN_MS / 1000);
+	log_warning("connections that did not finish in %d s and are closed: %zu", DRAIN_MS / 1000, loop->n_conns);
 	pool_cancel(loop->daemon->pool);
 	for (struct conn *conn = loop->conns; conn; conn = conn->next)
 		conn_close(conn, "drained too long");

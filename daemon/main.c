@@ -152,7 +152,7 @@ static void on_unlocked(void *arg, struct buf *why)
 	if (info.log.cut_tail)
 		log_warning("keystore %s: %llu bytes at its end were cut off: a change that a crash had cut short",
 			    info.log.path, (unsigned long long)info.log.cut_tail);
-	log_info("keystore open: %zu apps, %zu room keys, %llu records", info.apps, info.room_keys,
+	log_info("keystore open: apps %zu, room keys %zu, records %llu", info.apps, info.room_keys,
 		 (unsigned long long)info.log.records);
 }
 
@@ -275,7 +275,7 @@ static int serve(struct daemon *d)
 		server_close(&d->server);
 		return EXIT_FAILURE;
 	}
-	log_info("e2eed %s is ready (%u event loops, %u workers)", E2EED_VERSION, d->n_loops, d->n_threads);
+	log_info("e2eed %s is ready (event loops %u, workers %u)", E2EED_VERSION, d->n_loops, d->n_threads);
 	(void)sd_notify(0, "READY=1"); /* nobody listening is fine */
 	run_loops(d);
 	log_info("stopped");
@@ -288,6 +288,7 @@ static int unlock(struct daemon *d)
 	CLEANUP(buf_fini) struct buf why = BUF_INIT(16384);
 	CLEANUP(seal_fini) struct seal seal = { 0 };
 	const char *param = NULL;
+	bool told;
 	int r;
 
 	r = seals_make(&d->conf, &(struct service_seal){ 0 }, &param, &why, &seal);
@@ -299,8 +300,10 @@ static int unlock(struct daemon *d)
 	if (r == 0)
 		r = vault_unlock(&d->svc, NULL, &seal, &(struct audit_entry){ .by = AUDIT_BY_DAEMON }, &why);
 	if (r < 0) {
+		told = why.n && !buf_err(&why) && r != ERR_NOMEM; /* then the cause is there, and more exact */
 		log_lines(log_error, &why);
-		log_error("the keystore %s cannot be used: %s", d->conf.keystore_path, err_text(r));
+		log_error("the keystore %s cannot be used%s%s", d->conf.keystore_path, told ? "" : ": ",
+			  told ? "" : err_text(r));
 		return r == ERR_DAMAGED || r == ERR_SEAL ? EX_IOERR : EXIT_FAILURE;
 	}
 	secret_wipe_stack(); /* the replay has been deep, and this frame stays */

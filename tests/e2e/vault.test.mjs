@@ -114,7 +114,7 @@ describe('lock and unlock', { timeout: 300_000 }, () => {
 			rmSync(anchor);
 			await admin.call('unlock');
 			await daemon.logged(/warning: anchor .* has been made anew: whether the keystore is the newest one cannot be told/);
-			await daemon.logged(/keystore open: 1 apps, 1 room keys/);
+			await daemon.logged(/keystore open: apps 1, room keys 1/);
 			await admin.call('lock');
 			renameSync(daemon.keystorePath, `${daemon.keystorePath}.away`);
 			const { why } = await refused(admin.call('unlock'), 'STORAGE_ERROR');
