@@ -168,8 +168,8 @@ int cmd_app_revoke(struct ctl *x)
 
 	buf_put_str(&question, "Revoke app ");
 	buf_put_str(&question, x->operands[0]);
-	buf_put_str(&question, " for good? Its token, identity keys and room keys are destroyed, and the id\n"
-			       "cannot be used again. [y/N] ");
+	buf_put_str(&question, " for good? Its token, identity keys and room keys are\n"
+			       "destroyed, and the id cannot be used again. [y/N] ");
 	buf_put_byte(&question, '\0');
 	if (buf_err(&question))
 		return report_failure(buf_err(&question), &BUF_INIT(0));
@@ -181,8 +181,8 @@ int cmd_app_revoke(struct ctl *x)
 	r = ctl_ask(x, "revokeApp", &params, &result);
 	if (r != CTL_OK || !result)
 		return r;
-	buf_put_str(&x->out, "Revoked: its sessions are closed, and its secrets are destroyed. Should the keystore's\n"
-			     "file still hold them, 'e2eectl status' says so.\n\n");
+	buf_put_str(&x->out, "Revoked: its sessions are closed, and its secrets are destroyed. Should the\n"
+			     "keystore's file still hold them, 'e2eectl status' says so.\n\n");
 	buf_put_str(&x->out, ctl_backups_hold);
 	return CTL_OK;
 }

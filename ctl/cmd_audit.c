@@ -19,6 +19,8 @@
 #define NEWEST	   10	/* shown without --since */
 #define FOLLOW_MS  1000
 
+static const char no_entries[] = "No entries; log.audit in e2eed.conf says whether a trail is kept.\n";
+
 /* ---- pages ---- */
 
 /* The entries behind number @since, as an array; borrowed from the client until the next call. */
@@ -235,9 +237,7 @@ int cmd_audit_tail(struct ctl *x)
 			r = put_pages(x, &t, &since, &header);
 	} while (r == CTL_OK && x->args.given[OPT_FOLLOW] && wait_a_while());
 	if (r == CTL_OK && header && !x->args.given[OPT_JSON])
-		buf_put_str(&x->out, x->args.given[OPT_SINCE]
-					     ? "No entries behind that number.\n"
-					     : "No entries; log.audit in e2eed.conf says whether a trail is kept.\n");
+		buf_put_str(&x->out, x->args.given[OPT_SINCE] ? "No entries behind that number.\n" : no_entries);
 	return r;
 }
 
@@ -256,12 +256,17 @@ static void put_verified(struct ctl *x, const char *path, uint64_t n, const char
 		buf_put_byte(&x->out, '\n');
 		return;
 	}
-	buf_printf(&x->out, "Whole: %" PRIu64 " entries, none missing between them, and each authenticates.\n", n);
-	if (n)
-		buf_printf(
-			&x->out,
-			"The last one has the MAC %.64s;\nnoted elsewhere, it shows later that none was cut off the end.\n",
-			mac);
+	if (n == 0) { /* nothing was found whole here, least of all a trail that is not kept */
+		buf_put_str(&x->out, path ? "No whole entry is in it.\n" : no_entries);
+		return;
+	}
+	buf_printf(&x->out,
+		   n == 1 ? "Whole: %" PRIu64 " entry, and it authenticates.\n"
+			  : "Whole: %" PRIu64 " entries, none missing between them, and each authenticates.\n",
+		   n);
+	buf_printf(&x->out,
+		   "The last one has the MAC %.64s;\nnoted elsewhere, it shows later that none was cut off the end.\n",
+		   mac);
 }
 
 /* The daemon authenticates what it reads; that nothing is left out on the way shows in the numbers. */

@@ -57,7 +57,7 @@ static void put_verified(struct ctl *x, const char *path, const struct store_inf
 	}
 	buf_printf(out,
 		   "Whole: all %" PRIu64 " records of generation %" PRIu64 " authenticate, up to change %" PRIu64
-		   "; %zu apps, %zu room keys.\n",
+		   "; apps: %zu, room keys: %zu.\n",
 		   info->log.records, info->log.generation, info->seq, info->apps, info->room_keys);
 	if (info->log.cut_tail)
 		buf_printf(out,
@@ -123,7 +123,7 @@ int cmd_keystore_rekey(struct ctl *x)
 		return r;
 	buf_printf(&x->out,
 		   "All records are sealed with a new data key, in generation %" PRId64 ".\n"
-		   "Backups stay as they were: under the former key, which the slots they have open.\n",
+		   "Backups stay as they were: under the former key, which their slots open.\n",
 		   ctl_int(result, "generation"));
 	return CTL_OK;
 }
@@ -144,12 +144,11 @@ int cmd_keystore_backup(struct ctl *x)
 	if (r != CTL_OK || !result)
 		return r;
 	ctl_size(ctl_int(result, "bytes"), size);
-	buf_printf(
-		&x->out,
-		"Copied up to change %" PRId64 ", %s, read back and whole.\n"
-		"The copy is sealed as the keystore is, and of no use without what opens a slot of it: keep that, too,\n"
-		"but apart from it.\n",
-		ctl_int(result, "seq"), size);
+	buf_printf(&x->out,
+		   "Copied up to change %" PRId64 ", %s, read back and whole.\n"
+		   "The copy is sealed as the keystore is, and of no use without what opens a slot of\n"
+		   "it: keep that, too, but apart from it.\n",
+		   ctl_int(result, "seq"), size);
 	return CTL_OK;
 }
 
@@ -238,7 +237,8 @@ int cmd_keystore_recover(struct ctl *x)
 	buf_put_str(&x->out, key_file);
 	buf_put_str(
 		&x->out,
-		"\n\nThen remove the slots whose secret is lost, and as the recovery key has been typed in, replace it:\n"
+		"\n\nThen remove the slots whose secret is lost; and replace the recovery key, since it\n"
+		"has been typed in:\n"
 		"  e2eectl keystore slot list\n  e2eectl keystore slot add recovery\n  e2eectl keystore slot remove N\n");
 	return CTL_OK;
 }

@@ -13,8 +13,7 @@ int cmd_lock(struct ctl *x)
 	int r = ctl_ask(x, "lock", NULL, &result);
 
 	if (r == CTL_OK && result)
-		buf_put_str(&x->out, "Locked: no secret is in e2eed's memory any more, and apps are refused until "
-				     "'e2eectl unlock'.\n");
+		buf_put_str(&x->out, "Locked: no secret is in memory, and apps are refused until 'e2eectl unlock'.\n");
 	return r;
 }
 

@@ -70,8 +70,8 @@ int cmd_room_revoke(struct ctl *x)
 		buf_put_str(&x->out, "Revoked; the room's keys are kept.\n");
 		return CTL_OK;
 	}
-	buf_put_str(&x->out, "Revoked; the room's keys are destroyed. Should the keystore's file still hold them,\n"
-			     "'e2eectl status' says so.\n\n");
+	buf_put_str(&x->out, "Revoked; the room's keys are destroyed. Should the keystore's file still hold\n"
+			     "them, 'e2eectl status' says so.\n\n");
 	buf_put_str(&x->out, ctl_backups_hold);
 	return CTL_OK;
 }

@@ -48,14 +48,16 @@ int cmd_status(struct ctl *x)
 	CLEANUP(table_fini) struct table t = { 0 };
 	const json_t *problems, *workers;
 	char text[TEXT_SIZE];
+	bool locked;
 	int r = ctl_ask(x, "getStatus", NULL, &result);
 
 	if (r != CTL_OK || !result)
 		return r;
 	table_init(&t, 2, 0, "");
 	table_pair(&t, "State", ctl_str(result, "state"));
-	if (strcmp(ctl_str(result, "state"), "locked") == 0)
-		table_pair(&t, "", "no secret is in memory, and apps are refused; 'e2eectl unlock' opens the keystore");
+	locked = strcmp(ctl_str(result, "state"), "locked") == 0;
+	if (locked)
+		table_pair(&t, "", "no secret is in memory, no app is served; 'e2eectl unlock' opens it");
 	problems = json_object_get(result, "problems");
 	for (size_t i = 0; i < json_array_size(problems); i++) {
 		const char *problem = json_string_value(json_array_get(problems, i));
@@ -72,8 +74,10 @@ int cmd_status(struct ctl *x)
 		       ctl_int(workers, "loops"), ctl_int(workers, "threads"), ctl_int(workers, "queued"));
 	table_pair(&t, "Workers", text);
 	int_row(&t, "Connections", ctl_int(result, "connections"));
-	int_row(&t, "Apps", ctl_int(result, "apps"));
-	int_row(&t, "Room keys", ctl_int(result, "roomKeys"));
+	if (!locked) { /* else nobody knows */
+		int_row(&t, "Apps", ctl_int(result, "apps"));
+		int_row(&t, "Room keys", ctl_int(result, "roomKeys"));
+	}
 	table_print(&t, &x->out);
 	return CTL_OK;
 }

@@ -43,7 +43,7 @@ const struct command ctl_commands[] = {
 	  .run = cmd_status },
 	{ .name = "lock",
 	  .operands = "",
-	  .about = "drop all secrets from the daemon's memory",
+	  .about = "drop all secrets from e2eed's memory",
 	  .help = "Apps stay connected but are refused until 'e2eectl unlock'.",
 	  .run = cmd_lock },
 	{ .name = "unlock",
@@ -57,7 +57,7 @@ const struct command ctl_commands[] = {
 	{ .group = "app",
 	  .name = "create",
 	  .operands = "APPID",
-	  .about = "make an app, its identity key and its token",
+	  .about = "make an app, its identity and token",
 	  .help = "The token is shown this once: it is what the app authenticates with. APPID is\n"
 		  "the app's id in Rocket.Chat, 1 to 128 bytes. Permissions as in 'room grant'.",
 	  .min_operands = 1,
@@ -75,7 +75,7 @@ const struct command ctl_commands[] = {
 	{ .group = "app",
 	  .name = "show",
 	  .operands = "APPID",
-	  .about = "one app with its identity keys and rooms",
+	  .about = "one app with its identities and rooms",
 	  .help = "Shows when it was made and last used, its identity keys and its rooms.",
 	  .min_operands = 1,
 	  .max_operands = 1,
@@ -95,10 +95,10 @@ const struct command ctl_commands[] = {
 	{ .group = "app",
 	  .name = "revoke",
 	  .operands = "APPID",
-	  .about = "end an app for good and destroy its secrets",
-	  .help = "Closes its sessions, destroys its token, identity keys and room keys in memory\n"
-		  "and in the keystore's file. Its id cannot be used again. Backups made before\n"
-		  "still hold the secrets. Asks on the terminal, unless --yes is given.",
+	  .about = "end an app and destroy its secrets",
+	  .help = "For good: closes its sessions, and destroys its token, identity keys and room\n"
+		  "keys in memory and in the keystore's file. Its id cannot be used again. Backups\n"
+		  "made before still hold the secrets. Asks on the terminal, unless --yes is given.",
 	  .min_operands = 1,
 	  .max_operands = 1,
 	  .options = OPT_BIT(OPT_YES),
@@ -142,7 +142,7 @@ const struct command ctl_commands[] = {
 	{ .group = "keystore",
 	  .name = "verify",
 	  .operands = "[FILE]",
-	  .about = "see whether the keystore, or a copy, is whole",
+	  .about = "see whether keystore or copy is whole",
 	  .help = "Without FILE e2eed reads its keystore again from the start. With FILE that file\n"
 		  "is opened as e2eed would at its start, but for reading only: by --key-file, or\n"
 		  "by a passphrase or recovery key from --passphrase-fd or the terminal.\n"
@@ -153,8 +153,9 @@ const struct command ctl_commands[] = {
 	{ .group = "keystore",
 	  .name = "compact",
 	  .operands = "",
-	  .about = "write the keystore anew without what is out of date",
-	  .help = "e2eed does this by itself when it pays. The former file is wiped.",
+	  .about = "drop what is out of date from the file",
+	  .help = "Writes the keystore anew and wipes the former file. e2eed does this by itself\n"
+		  "when it pays.",
 	  .run = cmd_keystore_compact },
 	{ .group = "keystore",
 	  .name = "rekey",
@@ -175,11 +176,11 @@ const struct command ctl_commands[] = {
 	{ .group = "keystore",
 	  .name = "recover",
 	  .operands = "FILE",
-	  .about = "open a keystore with its recovery key, and give it a key file",
-	  .help = "For when all other secrets are lost. e2eed must be stopped. The recovery key is\n"
-		  "asked for on the terminal, or read from --passphrase-fd; dashes, blanks and case\n"
-		  "do not matter. --key-file is made if it is missing, and becomes a slot of FILE.\n"
-		  "Run by root, files belong to FILE's owner.",
+	  .about = "open a keystore with its recovery key",
+	  .help = "For when all other secrets are lost: FILE gets a slot for --key-file, which is\n"
+		  "made if it is missing. e2eed must be stopped. The recovery key is asked for on\n"
+		  "the terminal, or read from --passphrase-fd; dashes, blanks and case do not\n"
+		  "matter. Run by root, files belong to FILE's owner.",
 	  .min_operands = 1,
 	  .max_operands = 1,
 	  .options = OPT_BIT(OPT_KEY_FILE) | OPT_BIT(OPT_PASSPHRASE_FD) | OPT_BIT(OPT_ANCHOR),
@@ -196,7 +197,7 @@ const struct command ctl_commands[] = {
 	{ .group = "keystore slot",
 	  .name = "add",
 	  .operands = "SEAL",
-	  .about = "one more secret that opens the keystore",
+	  .about = "add a secret that opens the keystore",
 	  .help = "SEAL is one of:\n"
 		  "  keyfile     --key-file FILE, absolute; made if it is missing\n"
 		  "  passphrase  asked for twice on the terminal, or from --passphrase-fd\n"
@@ -249,7 +250,7 @@ const struct command ctl_commands[] = {
 	  .run = cmd_rpc },
 	{ .name = "call",
 	  .operands = "METHOD [PARAMS]",
-	  .about = "call any app method as an app, for tests",
+	  .about = "call any app method, for tests",
 	  .help = "Authenticates on the app socket with the token in FILE, then does as 'rpc' does.\n"
 		  "FILE holds the token on one line, and nobody but its owner may read it.",
 	  .min_operands = 1,

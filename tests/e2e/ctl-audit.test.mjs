@@ -159,6 +159,6 @@ describe('the audit trail', { timeout: 120_000 }, () => {
 	test('no trail is kept', async () => {
 		await daemon.restart({ config: { log: { audit: null } } });
 		assert.equal(succeeded(await tail()), 'No entries; log.audit in e2eed.conf says whether a trail is kept.\n');
-		assert.match(succeeded(await run('audit', 'verify')), /^Whole: 0 entries/);
+		assert.equal(succeeded(await run('audit', 'verify')), 'No entries; log.audit in e2eed.conf says whether a trail is kept.\n');
 	});
 });

@@ -26,6 +26,7 @@ describe('help and usage, which need no daemon', () => {
 		const text = succeeded(await ctl(['--help']));
 		for (const command of commands) assert.match(text, new RegExp(`^  ${command}\\b`, 'm'));
 		for (const option of ['--socket PATH', '--json', '--help', '--version']) assert.ok(text.includes(option), option);
+		assert.ok(Math.max(...text.split('\n').map((line) => line.length)) <= 80, text);
 		assert.equal(succeeded(await ctl(['help'])), text);
 		assert.equal(succeeded(await ctl(['-h'])), text);
 	});
@@ -35,6 +36,7 @@ describe('help and usage, which need no daemon', () => {
 			const words = group.split(' ');
 			const text = succeeded(await ctl(['help', ...words]));
 			for (const command of commands) assert.equal(text.includes(`  ${command} `), command.startsWith(`${group} `), command);
+			assert.ok(Math.max(...text.split('\n').map((line) => line.length)) <= 80, text);
 			assert.equal(succeeded(await ctl([...words, '--help'])), text);
 			assert.equal(succeeded(await ctl([...words, 'help'])), text);
 		});
