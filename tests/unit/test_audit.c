@@ -283,12 +283,12 @@ static const char documented[] =
 	"{\"n\":1,\"time\":\"2026-11-23T06:00:00.000Z\",\"actor\":{\"uid\":0,\"pid\":4711},\"action\":\"createApp\",\"target\":\"invoice-bot\""
 	",\"result\":\"ok\",\"generation\":3,\"seq\":120"
 	",\"mac\":\"295430c993ad51ae4268e6c6729ad70817df8654327a92e4cd6f3485592f2ad2\"}\n"
-	"{\"n\":2,\"time\":\"2026-11-23T06:00:01.500Z\",\"actor\":{\"appId\":\"invoice-bot\"},\"action\":\"authenticate\""
+	"{\"n\":2,\"time\":\"2026-11-23T06:00:01.500Z\",\"actor\":{\"uid\":998,\"pid\":4712},\"action\":\"authenticate\",\"target\":\"invoice-bot\""
 	",\"result\":\"AUTHENTICATION_FAILED\",\"generation\":3,\"seq\":120"
-	",\"mac\":\"9f203d718498c409dca67387310a3af3397b1808c5bc04e597fa30f05f5982d8\"}\n"
-	"{\"n\":3,\"time\":\"2026-11-23T06:05:00.000Z\",\"actor\":{},\"action\":\"stop\""
+	",\"mac\":\"451e562f0e57a1927a24504a3af03c7f02420815669b806f17b58c829634f1c7\"}\n"
+	"{\"n\":3,\"time\":\"2026-11-23T06:05:00.000Z\",\"actor\":{\"appId\":\"invoice-bot\"},\"action\":\"keyUse\",\"target\":\"decrypt=12 encrypt=3 unwrap=0 wrap=0\""
 	",\"result\":\"ok\",\"generation\":3,\"seq\":124"
-	",\"mac\":\"44634ebef01458ffbf35ed1c5023a26aac10c35e04f66065a5d21f0a9db6973b\"}\n";
+	",\"mac\":\"cf6991a6eba6074c0fa0d1efbd42be144ca5086dd59de4dc7831c9bdf86c39e6\"}\n";
 
 static void test_documented(void)
 {
