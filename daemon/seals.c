@@ -100,14 +100,17 @@ int seals_make(const struct conf *conf, const struct service_seal *how, const ch
 		if (conf->command_wrap[0] && conf->command_unwrap[0])
 			return seal_command_init(ret, conf->command_wrap, conf->command_unwrap,
 						 conf->command_timeout_ms);
-		buf_put_str(why,
-			    "the commands are not configured: set keystore.command_wrap and keystore.command_unwrap");
+		buf_put_str(
+			why,
+			"the commands are not configured: set keystore.command_wrap and keystore.command_unwrap, and restart e2eed");
 		return ERR_SEAL;
 	}
 	if (bytes_eq(kind, BYTES_LIT("pkcs11"))) {
 		if (conf->pkcs11_uri[0])
 			return seal_pkcs11_init(ret, conf->pkcs11_uri, conf->pkcs11_pin_file);
-		buf_put_str(why, "the token is not configured: set keystore.pkcs11_uri and keystore.pkcs11_pin_file");
+		buf_put_str(
+			why,
+			"the token is not configured: set keystore.pkcs11_uri and keystore.pkcs11_pin_file, and restart e2eed");
 		return ERR_SEAL;
 	}
 	return missing("seal", ret_param);

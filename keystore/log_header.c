@@ -271,7 +271,7 @@ int log_header_open(const struct log_header *header, struct bytes file, const st
 	else if (!dek)
 		buf_printf(
 			why,
-			"the secret of seal \"%s\" does not open keystore %s: it is the wrong one, or the header is damaged",
+			"the secret of seal \"%s\" does not open keystore %s: it is the wrong one, or the header is damaged; give the right one, or open it by another slot (e2eectl keystore slot list FILE)",
 			seal->name, path);
 	if (!dek)
 		return ERR_SEAL;

@@ -175,7 +175,8 @@ static int spawn(int in, int out, char *const argv[], char *const envp[], pid_t 
 static int start_failed(const struct child *c, const char *doing, int e, struct buf *why)
 {
 	errno = e;
-	buf_printf(why, "cannot start the seal's command %s (%s): %m", c->what, doing);
+	buf_printf(why, "cannot start the seal's command %s (%s): %m; is the path right, and may e2eed's user run it?",
+		   c->what, doing);
 	return e == ENOMEM ? ERR_NOMEM : ERR_SEAL;
 }
 
