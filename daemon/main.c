@@ -3,6 +3,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,6 +25,7 @@
 #include "daemon/signals.h"
 #include "proto/vault.h"
 
+#define MALLOC_ARENAS	    2
 #define DESCRIPTORS_OF_OURS 64 /* sockets, event loops, keystore, and some to spare */
 
 static const char usage[] =
@@ -445,6 +447,8 @@ static int with_memory(struct daemon *d)
 		return EXIT_FAILURE;
 	}
 	json_setup();
+	/* glibc would give each thread 64 MiB of address space, which counts as locked where all memory is */
+	(void)mallopt(M_ARENA_MAX, MALLOC_ARENAS);
 	d->n_threads = d->conf.threads ? d->conf.threads : (unsigned)(cores > 0 ? cores : 1);
 	status = with_store(d);
 	ossl_fini();
