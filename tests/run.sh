@@ -134,7 +134,7 @@ flavour() {
 	case $1 in
 	release)
 		memory
-		crash release "${E2EED_KILLS:-350}"
+		crash release "${E2EED_KILLS:-500}"
 		;;
 	asan) crash asan 0 ;;
 	esac
