@@ -12,10 +12,6 @@
 #define STEP 1
 #endif
 
-/* Inside the long ciphertexts (records with a private key), where one bit is like another: each of a byte's bits in turn. */
-#define STEP_INSIDE 13
-#define LONG	    1000u
-
 #define MAX_FRAMES 32
 
 static struct bytes file, other_file, other_generation;
@@ -34,15 +30,6 @@ static size_t find_frames(struct bytes in, size_t ret[MAX_FRAMES + 1])
 	}
 	tmpdir_need(ret[n] == in.n, "frames");
 	return n;
-}
-
-/* Does @at lie in the ciphertext of a long record? */
-static bool is_inside(size_t at)
-{
-	for (size_t i = 0; i < n_frames; i++)
-		if (at >= ends[i] + LOG_FRAME_EMPTY - LOG_FRAME_TAG && at < ends[i + 1] - LOG_FRAME_TAG)
-			return ends[i + 1] - ends[i] > LONG;
-	return false;
 }
 
 static void begin(struct store *store)
@@ -163,7 +150,7 @@ static void test_every_bit(void)
 	tmpdir_write(path, file);
 	fd = open(path, O_WRONLY | O_CLOEXEC);
 	tmpdir_need(fd >= 0, path);
-	for (size_t bit = 0; bit < 8 * file.n; bit += is_inside(bit / 8) && STEP == 1 ? STEP_INSIDE : STEP) {
+	for (size_t bit = 0; bit < 8 * file.n; bit += STEP) {
 		bool wrong;
 
 		flip(fd, bit);
@@ -215,7 +202,7 @@ static void test_every_length(void)
 {
 	size_t bad = 0, whole = 0;
 
-	for (size_t n = 0; n <= file.n; n += STEP > 1 && n >= ends[0] ? 11 : is_inside(n) ? STEP_INSIDE : 1) {
+	for (size_t n = 0; n <= file.n; n += STEP > 1 && n >= ends[0] ? 11 : 1) {
 		int at;
 
 		while (whole < n_frames && ends[whole + 1] <= n)
