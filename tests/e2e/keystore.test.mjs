@@ -4,18 +4,9 @@ import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, readdirSy
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { ALL, giveKey, newApp, reasonOf } from './lib/actors.mjs';
-import { startDaemon, temporaryFolder } from './lib/daemon.mjs';
+import { startDaemon, temporaryFolder, withDaemon } from './lib/daemon.mjs';
 
 const CHEAP = { passphrase_memory_kib: 8192, passphrase_passes: 1 };
-async function withDaemon(options, body) {
-	const daemon = await startDaemon(options);
-	try {
-		await body(daemon, await daemon.admin());
-	} finally {
-		await daemon.stop();
-	}
-}
-
 async function filledApp(daemon, admin) {
 	const app = await newApp(daemon, admin, { roomId: 'r', key: false });
 	await admin.call('authorizeRoom', { appId: app.appId, roomId: 's', permissions: ALL });

@@ -5,19 +5,10 @@ import { renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { ALL, giveKey, newApp, reasonOf, refused } from './lib/actors.mjs';
-import { startDaemon, temporaryFolder } from './lib/daemon.mjs';
+import { temporaryFolder, withDaemon } from './lib/daemon.mjs';
 
 const PASSPHRASE = 'correct horse battery staple';
 const CHEAP = { passphrase_memory_kib: 8192, passphrase_passes: 1 }; // Argon2id, for tests
-
-async function withDaemon(options, body) {
-	const daemon = await startDaemon(options);
-	try {
-		await body(daemon, await daemon.admin());
-	} finally {
-		await daemon.stop();
-	}
-}
 
 describe('lock and unlock', { timeout: 300_000 }, () => {
 	test('a session, its keys and its rooms outlast them; between them all is LOCKED', () => withDaemon({}, async (daemon, admin) => {

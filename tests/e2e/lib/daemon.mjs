@@ -264,3 +264,13 @@ export async function startDaemon({ config = {}, dir, env = {}, args = [], wrap 
 	}
 	return daemon.start();
 }
+
+// A daemon with an admin's connection for as long as @body takes.
+export async function withDaemon(options, body) {
+	const daemon = await startDaemon(options);
+	try {
+		await body(daemon, await daemon.admin());
+	} finally {
+		await daemon.stop();
+	}
+}
