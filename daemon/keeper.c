@@ -21,6 +21,7 @@ struct keeper {
 	bool stopping;	     /* lock */
 	struct service_worker scratch;
 	int64_t summed_up_ms, failed_ms; /* monotonic; 0: never */
+	bool expiry_failed;
 };
 
 static void compact(struct keeper *k, int64_t now)
@@ -44,11 +45,37 @@ static void compact(struct keeper *k, int64_t now)
 		 (unsigned long long)after.log.bytes);
 }
 
+static void note_expired(void *arg, struct bytes app_id, const char *key_id)
+{
+	CLEANUP(buf_fini) struct buf target = BUF_INIT(1024);
+	struct keeper *k = arg;
+
+	buf_put_bytes(&target, app_id);
+	buf_put_byte(&target, ' ');
+	buf_put_str(&target, key_id);
+	service_note(
+		k->svc,
+		&(struct audit_entry){ .by = AUDIT_BY_DAEMON, .action = "keyExpired", .target = buf_bytes(&target) },
+		false);
+	log_info("a retired identity key has expired and is destroyed: %s", key_id);
+}
+
+/* Nobody unwraps with a key whose time is up; here it is destroyed. Each look tries again what failed. */
+static void expire_keys(struct keeper *k)
+{
+	int r = store_expire_keys(k->svc->store, clock_now_ms(), note_expired, k);
+
+	if (r < 0 && !k->expiry_failed)
+		log_warning("expired identity keys could not be destroyed, which will be tried again: %s", err_text(r));
+	k->expiry_failed = r < 0;
+}
+
 static void look(struct keeper *k)
 {
 	int64_t now = clock_mono_ms();
 
 	if (service_enter(&k->scratch)) {
+		expire_keys(k);
 		compact(k, now);
 		if (now - k->summed_up_ms >= SUMMARY_MS) {
 			k->summed_up_ms = now;

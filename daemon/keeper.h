@@ -1,5 +1,6 @@
 /*
- * keeper - a thread that looks after what no request asks for: compaction when it is due, summaries for the audit trail
+ * keeper - a thread that looks after what no request asks for: identity keys whose grace has ended, compaction when it is due,
+ * summaries for the audit trail
  */
 #ifndef E2EED_DAEMON_KEEPER_H
 #define E2EED_DAEMON_KEEPER_H

@@ -10,8 +10,9 @@
 struct view {
 	struct app_view pub; /* first: what others point to */
 	atomic_uint refs;
-	struct secret *token;	     /* owned */
-	struct identity *identities; /* owned, with references to keys */
+	struct secret *token, *escrow;	       /* owned */
+	struct identity_tombstone *tombstones; /* owned */
+	struct identity *identities;	       /* owned, with references to keys */
 	uint8_t name[];
 };
 
@@ -146,6 +147,11 @@ int64_t app_last_used_ms(const struct app *app)
 
 /* ---- views ---- */
 
+static int copy_secret(const struct secret *from, struct secret **ret)
+{
+	return from ? secret_dup(secret_bytes(from), ret) : 0;
+}
+
 int view_new(const struct app_view *from, struct app_view **ret)
 {
 	struct view *view = calloc(1, sizeof(*view) + from->name.n);
@@ -157,11 +163,10 @@ int view_new(const struct app_view *from, struct app_view **ret)
 	view->pub = *from;
 	view->pub.n_identities = 0;
 	view->identities = calloc(from->n_identities + 1, sizeof(*view->identities));
-	if (!view->identities) {
-		app_view_unref(&view->pub);
-		return ERR_NOMEM;
-	}
-	r = from->token ? secret_dup(secret_bytes(from->token), &view->token) : 0;
+	view->tombstones = calloc(from->n_tombstones + 1, sizeof(*view->tombstones));
+	r = view->identities && view->tombstones ? copy_secret(from->token, &view->token) : ERR_NOMEM;
+	if (r == 0)
+		r = copy_secret(from->escrow, &view->escrow);
 	if (r < 0) {
 		app_view_unref(&view->pub);
 		return r;
@@ -172,8 +177,12 @@ int view_new(const struct app_view *from, struct app_view **ret)
 		view->identities[i] = from->identities[i];
 		(void)rsa_ref(view->identities[i].key);
 	}
+	if (from->n_tombstones)
+		memcpy(view->tombstones, from->tombstones, from->n_tombstones * sizeof(*view->tombstones));
 	view->pub.name = BYTES(view->name, from->name.n);
 	view->pub.token = view->token;
+	view->pub.escrow = view->escrow;
+	view->pub.tombstones = view->tombstones;
 	view->pub.n_identities = from->n_identities;
 	view->pub.identities = view->identities;
 	*ret = &view->pub;
@@ -221,7 +230,9 @@ void app_view_unref(const struct app_view *pub)
 	for (size_t i = 0; i < view->pub.n_identities; i++)
 		rsa_unref(view->identities[i].key);
 	free(view->identities);
+	free(view->tombstones);
 	secret_free(view->token);
+	secret_free(view->escrow);
 	free(view);
 }
 

@@ -10,11 +10,13 @@
 #include "keystore/le.h"
 #include "keystore/sealed_log.h"
 
-#define VERSION	     2u
+#define VERSION	     3u
 #define MAX_PKCS8    8192u
 #define MIN_GRANT    5u /* bytes that one takes at least; bounds lists before they are allocated */
 #define MIN_KEY	     24u
 #define MIN_IDENTITY 32u
+#define MIN_TOMB     20u
+#define MIN_EVENT    34u
 
 #define NONCE_SIZE   crypto_aead_xchacha20poly1305_ietf_NPUBBYTES
 #define SECRET_EXTRA (NONCE_SIZE + crypto_aead_xchacha20poly1305_ietf_ABYTES) /* what sealing adds to a secret */
@@ -169,16 +171,23 @@ static void code_perms(struct codec *c, unsigned *perms)
 		*perms = v;
 }
 
+/* How many elements follow, and where one reads, room for them. @size of one in memory; Return: the list. */
+static void *code_list(struct codec *c, void *list, size_t *n, size_t min, size_t size)
+{
+	code_count(c, n, min);
+	if (c->mode != READ || !*n)
+		return list;
+	list = calloc(*n, size);
+	if (!list) {
+		c->err = ERR_NOMEM;
+		*n = 0;
+	}
+	return list;
+}
+
 static void code_grants(struct codec *c, struct record *r)
 {
-	code_count(c, &r->n_grants, MIN_GRANT);
-	if (c->mode == READ && r->n_grants) {
-		r->grants = calloc(r->n_grants, sizeof(*r->grants));
-		if (!r->grants) {
-			c->err = ERR_NOMEM;
-			r->n_grants = 0;
-		}
-	}
+	r->grants = code_list(c, r->grants, &r->n_grants, MIN_GRANT, sizeof(*r->grants));
 	for (size_t i = 0; i < r->n_grants && !c->err; i++) {
 		code_bytes(c, &r->grants[i].room_id);
 		code_perms(c, &r->grants[i].perms);
@@ -187,14 +196,7 @@ static void code_grants(struct codec *c, struct record *r)
 
 static void code_keys(struct codec *c, struct record *r)
 {
-	code_count(c, &r->n_keys, MIN_KEY);
-	if (c->mode == READ && r->n_keys) {
-		r->keys = calloc(r->n_keys, sizeof(*r->keys));
-		if (!r->keys) {
-			c->err = ERR_NOMEM;
-			r->n_keys = 0;
-		}
-	}
+	r->keys = code_list(c, r->keys, &r->n_keys, MIN_KEY, sizeof(*r->keys));
 	for (size_t i = 0; i < r->n_keys && !c->err; i++) {
 		code_u32(c, &r->keys[i].number);
 		code_bytes(c, &r->keys[i].kid);
@@ -207,20 +209,42 @@ static void code_keys(struct codec *c, struct record *r)
 
 static void code_identities(struct codec *c, struct record *r)
 {
-	code_count(c, &r->n_identities, MIN_IDENTITY);
-	if (c->mode == READ && r->n_identities) {
-		r->identities = calloc(r->n_identities, sizeof(*r->identities));
-		if (!r->identities) {
-			c->err = ERR_NOMEM;
-			r->n_identities = 0;
-		}
-	}
+	r->identities = code_list(c, r->identities, &r->n_identities, MIN_IDENTITY, sizeof(*r->identities));
 	for (size_t i = 0; i < r->n_identities && !c->err; i++) {
 		code_bytes(c, &r->identities[i].key_id);
 		code_i64(c, &r->identities[i].created_ms);
 		code_i64(c, &r->identities[i].retired_ms);
 		code_i64(c, &r->identities[i].expires_ms);
 		code_secret(c, &r->identities[i].pkcs8);
+	}
+}
+
+static void code_tombstones(struct codec *c, struct record *r)
+{
+	r->tombstones = code_list(c, r->tombstones, &r->n_tombstones, MIN_TOMB, sizeof(*r->tombstones));
+	for (size_t i = 0; i < r->n_tombstones && !c->err; i++) {
+		code_bytes(c, &r->tombstones[i].key_id);
+		code_i64(c, &r->tombstones[i].created_ms);
+		code_i64(c, &r->tombstones[i].revoked_ms);
+	}
+}
+
+static void code_events(struct codec *c, struct record *r)
+{
+	r->events = code_list(c, r->events, &r->n_events, MIN_EVENT, sizeof(*r->events));
+	for (size_t i = 0; i < r->n_events && !c->err; i++) {
+		struct event *e = &r->events[i];
+		uint8_t type = (uint8_t)e->type;
+
+		code_u64(c, &e->seq);
+		code_i64(c, &e->time_ms);
+		code_u8(c, &type);
+		e->type = (enum event_type)type;
+		code_bytes(c, &e->app_id);
+		code_bytes(c, &e->room_id);
+		code_bytes(c, &e->kid);
+		code_bytes(c, &e->key_id);
+		code_perms(c, &e->perms);
 	}
 }
 
@@ -263,11 +287,20 @@ static void code_body(struct codec *c, struct record *r)
 		r->purge = purge;
 		break;
 	case RECORD_ROOM_KEYS_ADDED:
+	case RECORD_ROOM_KEY_CREATED:
 		code_bytes(c, &r->room_id);
 		code_keys(c, r);
+		code_bytes(c, &r->current_kid);
 		break;
 	case RECORD_APP_REVOKED:
 	case RECORD_SNAPSHOT_END:
+		break;
+	case RECORD_KEY_REVOKED:
+	case RECORD_KEY_EXPIRED:
+		code_bytes(c, &r->key_id);
+		break;
+	case RECORD_ESCROW_SET:
+		code_secret(c, &r->escrow);
 		break;
 	case RECORD_CUSTODY:
 		code_bytes(c, &r->custody);
@@ -279,13 +312,19 @@ static void code_body(struct codec *c, struct record *r)
 		code_bytes(c, &r->app_key);
 		code_secret(c, &r->token);
 		code_u64(c, &r->token_seq);
+		code_secret(c, &r->escrow);
+		code_u64(c, &r->events_from);
 		code_identities(c, r);
+		code_tombstones(c, r);
 		break;
 	case RECORD_ROOM:
 		code_bytes(c, &r->room_id);
 		code_perms(c, &r->perms);
 		code_u32(c, &r->next_number);
 		code_keys(c, r);
+		break;
+	case RECORD_EVENTS:
+		code_events(c, r);
 		break;
 	}
 }
@@ -387,6 +426,11 @@ static bool token_ok(struct bytes token, size_t extra)
 	return secret_ok(token, STORE_TOKEN_SIZE, STORE_TOKEN_SIZE, extra);
 }
 
+static bool escrow_ok(struct bytes escrow, size_t extra)
+{
+	return !escrow.n || secret_ok(escrow, 1, STORE_MAX_ESCROW, extra);
+}
+
 static bool grants_ok(const struct record *r)
 {
 	for (size_t i = 0; i < r->n_grants; i++)
@@ -407,26 +451,73 @@ static bool keys_ok(const struct record *r, size_t extra)
 	return true;
 }
 
+/* a change: its current key, if it makes one, is told by kid, too */
+static bool addition_ok(const struct record *r, size_t extra)
+{
+	if (r->current == RECORD_SAME_CURRENT ? r->n_keys == 0 || r->current_kid.n > 0 : !kid_ok(r->current_kid))
+		return false;
+	return id_ok(r->room_id) && keys_ok(r, extra) && r->seq >= event_count(r);
+}
+
 static bool app_ok(const struct record *r, size_t extra)
 {
-	if (!text_ok(r->name, STORE_MAX_NAME))
+	if (!text_ok(r->name, STORE_MAX_NAME) || !escrow_ok(r->escrow, extra))
 		return false;
 	if (r->revoked_ms)
-		return r->app_key.n == 0 && r->token.n == 0 && r->n_identities == 0;
+		return r->app_key.n == 0 && r->token.n == 0 && r->escrow.n == 0 && r->n_identities == 0 &&
+		       r->n_tombstones == 0;
 	for (size_t i = 0; i < r->n_identities; i++)
 		if (!uuid_ok(r->identities[i].key_id) || !pkcs8_ok(r->identities[i].pkcs8, extra))
+			return false;
+	for (size_t i = 0; i < r->n_tombstones; i++)
+		if (!uuid_ok(r->tombstones[i].key_id))
 			return false;
 	return r->app_key.n == RECORD_APP_KEY_SIZE && token_ok(r->token, extra) && r->n_identities > 0;
 }
 
+static bool event_ok(const struct event *e)
+{
+	switch (e->type) {
+	case EVENT_IDENTITY_ROTATED:
+	case EVENT_IDENTITY_KEY_REVOKED:
+	case EVENT_IDENTITY_RETIRED_KEY_EXPIRED:
+		return !e->room_id.n && !e->kid.n && uuid_ok(e->key_id) && !e->perms;
+	case EVENT_ROOM_AUTHORIZED:
+		return id_ok(e->room_id) && !e->kid.n && !e->key_id.n && perms_ok(e->perms);
+	case EVENT_ROOM_DEAUTHORIZED:
+		return id_ok(e->room_id) && !e->kid.n && !e->key_id.n && !e->perms;
+	case EVENT_ROOM_KEY_IMPORTED:
+	case EVENT_ROOM_KEY_ROTATED:
+		return id_ok(e->room_id) && kid_ok(e->kid) && !e->key_id.n && !e->perms;
+	case EVENT_TOKEN_RESET:
+		return !e->room_id.n && !e->kid.n && !e->key_id.n && !e->perms;
+	}
+	return false;
+}
+
+static bool events_ok(const struct record *r)
+{
+	for (size_t i = 0; i < r->n_events; i++)
+		if (!id_ok(r->events[i].app_id) || !event_ok(&r->events[i]) || r->events[i].seq > r->seq ||
+		    (i > 0 && r->events[i].seq <= r->events[i - 1].seq))
+			return false;
+	return r->n_events > 0;
+}
+
+static bool is_of_no_app(enum record_op op)
+{
+	return op == RECORD_CUSTODY || op == RECORD_EVENTS || op == RECORD_SNAPSHOT_END;
+}
+
 static bool record_ok(const struct record *r, size_t extra)
 {
-	if (r->op == RECORD_CUSTODY || r->op == RECORD_SNAPSHOT_END ? r->app_id.n > 0 : !id_ok(r->app_id))
+	if (is_of_no_app(r->op) ? r->app_id.n > 0 : !id_ok(r->app_id))
 		return false;
 	switch (r->op) {
 	case RECORD_APP_CREATED:
 		return text_ok(r->name, STORE_MAX_NAME) && r->app_key.n == RECORD_APP_KEY_SIZE &&
-		       token_ok(r->token, extra) && uuid_ok(r->key_id) && pkcs8_ok(r->pkcs8, extra) && grants_ok(r);
+		       token_ok(r->token, extra) && uuid_ok(r->key_id) && pkcs8_ok(r->pkcs8, extra) && grants_ok(r) &&
+		       r->seq >= event_count(r);
 	case RECORD_TOKEN_SET:
 		return token_ok(r->token, extra);
 	case RECORD_IDENTITY_ADDED:
@@ -436,7 +527,14 @@ static bool record_ok(const struct record *r, size_t extra)
 	case RECORD_GRANT_DROPPED:
 		return id_ok(r->room_id);
 	case RECORD_ROOM_KEYS_ADDED:
-		return id_ok(r->room_id) && keys_ok(r, extra) && (r->n_keys > 0 || r->current != RECORD_SAME_CURRENT);
+		return addition_ok(r, extra);
+	case RECORD_ROOM_KEY_CREATED:
+		return addition_ok(r, extra) && r->n_keys == 1;
+	case RECORD_KEY_REVOKED:
+	case RECORD_KEY_EXPIRED:
+		return uuid_ok(r->key_id);
+	case RECORD_ESCROW_SET:
+		return escrow_ok(r->escrow, extra);
 	case RECORD_APP_REVOKED:
 	case RECORD_SNAPSHOT_END:
 		return true;
@@ -446,6 +544,8 @@ static bool record_ok(const struct record *r, size_t extra)
 		return app_ok(r, extra);
 	case RECORD_ROOM:
 		return id_ok(r->room_id) && r->perms <= PERM_ALL && keys_ok(r, extra);
+	case RECORD_EVENTS:
+		return events_ok(r);
 	}
 	return false;
 }
@@ -488,6 +588,21 @@ int record_encode(const struct record *record, const struct secret *app_key, str
 	return 0;
 }
 
+bool record_destroys(const struct record *r)
+{
+	switch (r->op) {
+	case RECORD_APP_REVOKED:
+	case RECORD_KEY_REVOKED:
+	case RECORD_KEY_EXPIRED:
+	case RECORD_ESCROW_SET: /* the one before */
+		return true;
+	case RECORD_GRANT_DROPPED:
+		return r->purge;
+	default:
+		return false;
+	}
+}
+
 int record_open_secret(const struct record *record, struct bytes sealed, const struct secret *app_key,
 		       struct secret **ret)
 {
@@ -509,8 +624,8 @@ int record_open_secret(const struct record *record, struct bytes sealed, const s
 
 static bool op_is_known(uint8_t op)
 {
-	return (op >= RECORD_APP_CREATED && op <= RECORD_APP_REVOKED) ||
-	       (op >= RECORD_CUSTODY && op <= RECORD_SNAPSHOT_END);
+	return (op >= RECORD_APP_CREATED && op <= RECORD_ROOM_KEY_CREATED) ||
+	       (op >= RECORD_CUSTODY && op <= RECORD_EVENTS);
 }
 
 int record_decode(struct bytes plain, struct buf *why, struct record *ret)
@@ -545,8 +660,12 @@ void record_fini(struct record *record)
 	free(record->grants);
 	free(record->keys);
 	free(record->identities);
+	free(record->tombstones);
+	free(record->events);
 	record->grants = NULL;
 	record->keys = NULL;
 	record->identities = NULL;
-	record->n_grants = record->n_keys = record->n_identities = 0;
+	record->tombstones = NULL;
+	record->events = NULL;
+	record->n_grants = record->n_keys = record->n_identities = record->n_tombstones = record->n_events = 0;
 }

@@ -86,8 +86,9 @@ static int put_room(struct log_writer *w, const struct store *store, const struc
 	return r;
 }
 
-/* Private keys as text, for one record. */
+/* Private keys as text, and what is left of those revoked, for one record. */
 struct identities {
+	struct record_tombstone *tombstones;
 	struct record_identity *list;
 	struct secret **pkcs8;
 	size_t n;
@@ -99,14 +100,25 @@ static void identities_fini(struct identities *all)
 		secret_free(all->pkcs8[i]);
 	free(all->pkcs8);
 	free(all->list);
+	free(all->tombstones);
 }
 
 static int collect(const struct app_view *view, struct identities *ret)
 {
 	ret->list = calloc(view->n_identities + 1, sizeof(*ret->list));
 	ret->pkcs8 = calloc(view->n_identities + 1, sizeof(struct secret *));
-	if (!ret->list || !ret->pkcs8)
+	ret->tombstones = calloc(view->n_tombstones + 1, sizeof(*ret->tombstones));
+	if (!ret->list || !ret->pkcs8 || !ret->tombstones)
 		return ERR_NOMEM;
+	for (size_t i = 0; i < view->n_tombstones; i++) {
+		const struct identity_tombstone *tomb = &view->tombstones[i];
+
+		ret->tombstones[i] = (struct record_tombstone){
+			.key_id = bytes_str(tomb->key_id),
+			.created_ms = tomb->created_ms,
+			.revoked_ms = tomb->revoked_ms,
+		};
+	}
 	for (; ret->n < view->n_identities; ret->n++) {
 		const struct identity *id = &view->identities[ret->n];
 		int r = rsa_to_pkcs8(id->key, &ret->pkcs8[ret->n]);
@@ -141,8 +153,11 @@ static int put_app(struct log_writer *w, const struct store *store, const struct
 		.app_key = app_key ? secret_bytes(app_key) : BYTES_NONE,
 		.token = view->token ? secret_bytes(view->token) : BYTES_NONE,
 		.token_seq = view->token_seq,
+		.escrow = view->escrow ? secret_bytes(view->escrow) : BYTES_NONE,
 		.identities = ids.list,
 		.n_identities = ids.n,
+		.tombstones = ids.tombstones,
+		.n_tombstones = view->n_tombstones,
 	};
 	r = put(w, store, &record, app_key);
 	for (size_t i = 0; i < app->rooms.n && r == 0 && app_key; i++)

@@ -185,6 +185,8 @@ static int prepare_identity(const struct record *record, const struct parsed *pa
 
 	if (rsa_same_public(view.identities[0].key, key))
 		return ERR_ALREADY_EXISTS;
+	if (view.n_identities > STORE_MAX_RETIRED)
+		return ERR_FORBIDDEN;
 	all = calloc(view.n_identities + 1, sizeof(*all));
 	if (!all)
 		return ERR_NOMEM;
@@ -197,9 +199,64 @@ static int prepare_identity(const struct record *record, const struct parsed *pa
 	all[0] = new_identity(record->key_id, record->time_ms, key);
 	view.identities = all;
 	view.n_identities = n + 1;
+	memcpy(change->former_key_id, all[1].key_id, UUID_SIZE);
 	r = view_new(&view, &change->view); /* copies */
 	free(all);
 	return r;
+}
+
+static bool is_tombstone(const struct app_view *view, struct bytes key_id)
+{
+	for (size_t i = 0; i < view->n_tombstones; i++)
+		if (bytes_eq(bytes_str(view->tombstones[i].key_id), key_id))
+			return true;
+	return false;
+}
+
+/* An identity key goes: revoked, which is remembered, or at the end of its grace. */
+static int prepare_key_gone(const struct record *record, struct change *change)
+{
+	struct app_view view = *change->app->tip;
+	struct identity_tombstone *tombs = NULL;
+	struct identity *left = NULL;
+	size_t at = 0;
+	int r = ERR_NOMEM;
+
+	while (at < view.n_identities && !bytes_eq(bytes_str(view.identities[at].key_id), record->key_id))
+		at++;
+	if (at == view.n_identities)
+		return is_tombstone(&view, record->key_id) ? ERR_FORBIDDEN : ERR_NOT_FOUND;
+	if (at == 0)
+		return ERR_FORBIDDEN; /* the current one */
+	left = calloc(view.n_identities, sizeof(*left));
+	tombs = calloc(view.n_tombstones + 1, sizeof(*tombs));
+	if (left && tombs) {
+		memcpy(left, view.identities, at * sizeof(*left));
+		memcpy(left + at, view.identities + at + 1, (view.n_identities - at - 1) * sizeof(*left));
+		if (view.n_tombstones)
+			memcpy(tombs + 1, view.tombstones, view.n_tombstones * sizeof(*tombs));
+		memcpy(tombs[0].key_id, view.identities[at].key_id, UUID_SIZE);
+		tombs[0].created_ms = view.identities[at].created_ms;
+		tombs[0].revoked_ms = record->time_ms;
+		view.identities = left;
+		view.n_identities--;
+		if (record->op == RECORD_KEY_REVOKED) {
+			view.tombstones = tombs;
+			view.n_tombstones += view.n_tombstones < STORE_MAX_TOMBSTONES;
+		}
+		r = view_new(&view, &change->view); /* copies */
+	}
+	free(tombs);
+	free(left);
+	return r;
+}
+
+static int prepare_escrow(const struct parsed *parsed, struct change *change)
+{
+	struct app_view view = *change->app->tip;
+
+	view.escrow = parsed->escrow;
+	return view_new(&view, &change->view);
 }
 
 static int prepare_grant(struct state *state, const struct record *record, struct change *change)
@@ -285,8 +342,11 @@ static int prepare_revoked(const struct record *record, struct change *change)
 	view.revoked_ms = record->time_ms;
 	view.token = NULL;
 	view.token_epoch = UINT64_MAX;
+	view.escrow = NULL;
 	view.identities = NULL;
 	view.n_identities = 0;
+	view.tombstones = NULL;
+	view.n_tombstones = 0;
 	change->revoke = true;
 	return view_new(&view, &change->view);
 }
@@ -327,7 +387,15 @@ int state_prepare(struct state *state, const struct record *record, const struct
 		r = prepare_drop(state, record, &change);
 		break;
 	case RECORD_ROOM_KEYS_ADDED:
+	case RECORD_ROOM_KEY_CREATED:
 		r = prepare_keys(state, record, parsed, &change);
+		break;
+	case RECORD_KEY_REVOKED:
+	case RECORD_KEY_EXPIRED:
+		r = prepare_key_gone(record, &change);
+		break;
+	case RECORD_ESCROW_SET:
+		r = prepare_escrow(parsed, &change);
 		break;
 	case RECORD_APP_REVOKED:
 		r = prepare_revoked(record, &change);
@@ -337,6 +405,7 @@ int state_prepare(struct state *state, const struct record *record, const struct
 	case RECORD_APP:
 	case RECORD_ROOM:
 	case RECORD_SNAPSHOT_END:
+	case RECORD_EVENTS:
 		break;
 	}
 	if (r < 0)
@@ -449,6 +518,7 @@ static void parsed_fini(struct parsed *parsed)
 {
 	secret_free(parsed->token);
 	secret_free(parsed->app_key);
+	secret_free(parsed->escrow);
 	for (size_t i = 0; i < parsed->n_identities; i++)
 		rsa_unref(parsed->identities[i]);
 	free(parsed->identities);
@@ -490,6 +560,8 @@ static int parse_record(struct state *state, const struct record *record, struct
 	}
 	if (r == 0 && record->token.n)
 		r = record_open_secret(record, record->token, app_key, &parsed->token);
+	if (r == 0 && record->escrow.n)
+		r = record_open_secret(record, record->escrow, app_key, &parsed->escrow);
 	if (r == 0)
 		r = parse_identities(record, app_key, parsed);
 	if (r < 0)
@@ -505,20 +577,53 @@ static int parse_record(struct state *state, const struct record *record, struct
 	return 0;
 }
 
+static int load_view(const struct app_view *from, const struct record *record, const struct parsed *parsed,
+		     struct app_view **ret)
+{
+	struct app_view view = *from;
+	struct identity *all = calloc(record->n_identities + 1, sizeof(*all));
+	struct identity_tombstone *tombs = calloc(record->n_tombstones + 1, sizeof(*tombs));
+	int r = ERR_NOMEM;
+
+	if (all && tombs) {
+		for (size_t i = 0; i < record->n_identities; i++) {
+			const struct record_identity *id = &record->identities[i];
+
+			all[i] = new_identity(id->key_id, id->created_ms, parsed->identities[i]);
+			all[i].retired_ms = id->retired_ms;
+			all[i].expires_ms = id->expires_ms;
+		}
+		for (size_t i = 0; i < record->n_tombstones; i++) {
+			const struct record_tombstone *tomb = &record->tombstones[i];
+
+			memcpy(tombs[i].key_id, tomb->key_id.p, tomb->key_id.n); /* a UUID, as was checked */
+			tombs[i].created_ms = tomb->created_ms;
+			tombs[i].revoked_ms = tomb->revoked_ms;
+		}
+		view.identities = all;
+		view.n_identities = record->n_identities;
+		view.tombstones = tombs;
+		view.n_tombstones = record->n_tombstones;
+		r = view_new(&view, ret); /* copies */
+	}
+	free(tombs);
+	free(all);
+	return r;
+}
+
 static int load_app(struct state *state, const struct record *record, const struct parsed *parsed)
 {
 	CLEANUP(state_release) struct change change = { 0 };
-	struct app_view view = {
+	const struct app_view view = {
 		.name = record->name,
 		.created_ms = record->created_ms,
 		.revoked_ms = record->revoked_ms,
 		.token_seq = record->token_seq,
 		.token_epoch = record->revoked_ms ? UINT64_MAX : state->epoch_base + record->token_seq,
 		.token = parsed->token,
-		.n_identities = record->n_identities,
+		.escrow = parsed->escrow,
 	};
 	struct app *app = find_place(state, record->app_id);
-	struct identity *all;
 	int r = 0;
 
 	if (app && app->tip)
@@ -528,19 +633,7 @@ static int load_app(struct state *state, const struct record *record, const stru
 	if (r < 0)
 		return r;
 	change.app = app_ref(app);
-	all = calloc(record->n_identities + 1, sizeof(*all));
-	if (!all)
-		return ERR_NOMEM;
-	for (size_t i = 0; i < record->n_identities; i++) {
-		const struct record_identity *from = &record->identities[i];
-
-		all[i] = new_identity(from->key_id, from->created_ms, parsed->identities[i]);
-		all[i].retired_ms = from->retired_ms;
-		all[i].expires_ms = from->expires_ms;
-	}
-	view.identities = all;
-	r = view_new(&view, &change.view);
-	free(all);
+	r = load_view(&view, record, parsed, &change.view);
 	if (r == 0 && parsed->app_key)
 		r = secret_dup(secret_bytes(parsed->app_key), &change.app_key);
 	if (r < 0)
@@ -554,7 +647,7 @@ static int load_app(struct state *state, const struct record *record, const stru
 static int load_keys(struct state *state, const struct record *record, const struct parsed *parsed)
 {
 	struct app *app = state_find_tip(state, record->app_id);
-	bool change = record->op == RECORD_ROOM_KEYS_ADDED;
+	bool change = record->op != RECORD_ROOM;
 	struct room *room;
 	int r = 0;
 
@@ -609,6 +702,7 @@ int state_load(struct state *state, const struct record *record, struct buf *why
 		break;
 	case RECORD_ROOM:
 	case RECORD_ROOM_KEYS_ADDED:
+	case RECORD_ROOM_KEY_CREATED:
 		r = load_keys(state, record, &parsed);
 		break;
 	default:

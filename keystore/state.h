@@ -42,6 +42,7 @@ struct app *state_find_tip(struct state *state, struct bytes id);
 struct parsed {
 	struct secret *token;
 	struct secret *app_key;
+	struct secret *escrow;	     /* NULL: none */
 	struct rsa_key **identities; /* one, or those of a RECORD_APP */
 	size_t n_identities;
 	struct roomkey **keys; /* one for each of the record's keys */
@@ -59,12 +60,14 @@ struct change {
 	struct secret *app_key;	   /* of a new app; owned */
 	struct room_change *rooms; /* owned */
 	size_t n_rooms;
-	bool revoke; /* all rooms go */
+	bool revoke;		       /* all rooms go */
+	char former_key_id[UUID_SIZE]; /* of an identity added: the one that was current */
 };
 
 /**
- * state_prepare - Return: 0; ERR_NOT_FOUND (app, room, grant or key); ERR_ALREADY_EXISTS (app or identity); ERR_FORBIDDEN (the app is
- * revoked); ERR_INVALID_KEY (numbers of new keys that do not follow the former ones); ERR_NOMEM
+ * state_prepare - Return: 0; ERR_NOT_FOUND (app, room, grant or key); ERR_ALREADY_EXISTS (app or identity); ERR_FORBIDDEN (the app or
+ * the identity key is revoked, the key is the current one, or there are too many); ERR_INVALID_KEY (numbers of new keys that do not
+ * follow the former ones); ERR_NOMEM
  */
 int state_prepare(struct state *state, const struct record *record, const struct parsed *parsed,
 		  struct change *ret) WARN_UNUSED;

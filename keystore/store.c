@@ -288,10 +288,11 @@ static void flush(struct store *store)
 static int stage(struct store *store, struct record *record, const struct parsed *parsed, struct pending *p)
 {
 	CLEANUP(secret_freep) struct secret *plain = NULL;
+	const size_t n_events = event_count(record);
 	int r;
 
-	for (;;) {
-		record->seq = store->tip_seq + 1;
+	for (;;) { /* a number for each event, and one for a change that has none */
+		record->seq = store->tip_seq + (n_events ? n_events : 1);
 		r = state_prepare(&store->state, record, parsed, &p->change);
 		if (r == 0 || r == ERR_NOMEM || wait_settled(store)) /* what stands in the way may not last */
 			break;
@@ -309,7 +310,8 @@ static int stage(struct store *store, struct record *record, const struct parsed
 	}
 	state_stage(&p->change);
 	p->seq = store->tip_seq = record->seq;
-	p->erases = record->op == RECORD_APP_REVOKED || (record->op == RECORD_GRANT_DROPPED && record->purge);
+	memcpy(p->former_key_id, p->change.former_key_id, UUID_SIZE);
+	p->erases = record_destroys(record);
 	if (store->last)
 		store->last->next = p;
 	else
@@ -319,17 +321,16 @@ static int stage(struct store *store, struct record *record, const struct parsed
 }
 
 /* With the mutation lock: check, build, make durable together with whoever else is there, publish. */
-static int commit(struct store *store, struct record *record, const struct parsed *parsed)
+static int commit_as(struct store *store, struct record *record, const struct parsed *parsed, struct pending *p)
 {
-	struct pending p = { .next = NULL };
 	int r;
 
 	if (!store->log)
 		return ERR_LOCKED;
-	r = stage(store, record, parsed, &p);
+	r = stage(store, record, parsed, p);
 	if (r < 0)
 		return r;
-	while (!p.done) {
+	while (!p->done) {
 		if (!store->flushing) {
 			flush(store);
 			continue;
@@ -338,7 +339,12 @@ static int commit(struct store *store, struct record *record, const struct parse
 		(void)pthread_cond_wait(&store->settled, &store->mutation); /* as above */
 		waiting(store, false);
 	}
-	return p.result;
+	return p->result;
+}
+
+static int commit(struct store *store, struct record *record, const struct parsed *parsed)
+{
+	return commit_as(store, record, parsed, &(struct pending){ .next = NULL });
 }
 
 /* ---- rewriting ---- */
@@ -569,8 +575,7 @@ int store_reset_token(struct store *store, struct bytes id, const struct secret 
 }
 
 /* Adopting the key that is current already changes nothing; but what is only staged may not last. */
-static bool is_current_identity(struct store *store, struct bytes id, const struct rsa_key *key,
-				char ret_key_id[UUID_SIZE])
+static bool is_current_identity(struct store *store, struct bytes id, const struct rsa_key *key, struct rotation *ret)
 {
 	for (;;) {
 		const struct app *app = state_find_tip(&store->state, id);
@@ -578,16 +583,18 @@ static bool is_current_identity(struct store *store, struct bytes id, const stru
 
 		if (!current || !rsa_same_public(current->key, key))
 			return false;
-		memcpy(ret_key_id, current->key_id, UUID_SIZE);
+		*ret = (struct rotation){ 0 };
+		memcpy(ret->key_id, current->key_id, UUID_SIZE);
 		if (wait_settled(store))
 			return true;
 	}
 }
 
 int store_add_identity(struct store *store, struct bytes id, struct rsa_key *key, int64_t grace_ms,
-		       char ret_key_id[UUID_SIZE])
+		       struct rotation *ret)
 {
 	CLEANUP(secret_freep) struct secret *pkcs8 = NULL;
+	struct pending p = { .next = NULL };
 	struct parsed parsed = { .identities = &key, .n_identities = 1 };
 	char key_id[UUID_SIZE];
 	int64_t now = clock_now_ms();
@@ -609,13 +616,124 @@ int store_add_identity(struct store *store, struct bytes id, struct rsa_key *key
 	};
 	LOCKED(&store->mutation);
 	wait_turn(store);
-	if (is_current_identity(store, id, key, ret_key_id))
+	if (is_current_identity(store, id, key, ret))
 		return 0;
-	r = commit(store, &record, &parsed);
+	r = commit_as(store, &record, &parsed, &p);
 	if (r < 0)
 		return r;
-	memcpy(ret_key_id, key_id, sizeof(key_id));
+	*ret = (struct rotation){ .previous_expires_ms = record.previous_expires_ms };
+	memcpy(ret->key_id, key_id, UUID_SIZE);
+	memcpy(ret->previous_key_id, p.former_key_id, UUID_SIZE);
 	return 0;
+}
+
+static int end_key(struct store *store, enum record_op op, struct bytes id, struct bytes key_id)
+{
+	struct record record = { .op = op, .time_ms = clock_now_ms(), .app_id = id, .key_id = key_id };
+
+	LOCKED(&store->mutation);
+	wait_turn(store);
+	return commit(store, &record, &(struct parsed){ 0 });
+}
+
+int store_revoke_key(struct store *store, struct bytes id, struct bytes key_id)
+{
+	int r = end_key(store, RECORD_KEY_REVOKED, id, key_id);
+
+	if (r == 0)
+		erase(store);
+	return r;
+}
+
+/* an identity key whose time is up */
+struct due_key {
+	struct app *app; /* owned reference */
+	char key_id[UUID_SIZE];
+};
+
+struct due {
+	int64_t now_ms;
+	struct due_key *keys; /* owned */
+	size_t n, max;
+	int err;
+};
+
+static void due_fini(struct due *due)
+{
+	for (size_t i = 0; i < due->n; i++)
+		app_unref(due->keys[i].app);
+	free(due->keys);
+}
+
+static int add_due(struct due *due, struct app *app, const struct identity *id)
+{
+	if (due->n == due->max) {
+		size_t max = due->max ? 2 * due->max : 16;
+		struct due_key *keys = reallocarray(due->keys, max, sizeof(*keys));
+
+		if (!keys)
+			return ERR_NOMEM;
+		due->keys = keys;
+		due->max = max;
+	}
+	due->keys[due->n].app = app_ref(app);
+	memcpy(due->keys[due->n].key_id, id->key_id, UUID_SIZE);
+	due->n++;
+	return 0;
+}
+
+static void collect_due(void *arg, struct app *app)
+{
+	CLEANUP(app_view_unrefp) const struct app_view *view = app_get_view(app);
+	struct due *due = arg;
+
+	for (size_t i = 1; view && i < view->n_identities && due->err == 0; i++)
+		if (view->identities[i].expires_ms <= due->now_ms)
+			due->err = add_due(due, app, &view->identities[i]);
+}
+
+int store_expire_keys(struct store *store, int64_t now_ms,
+		      void (*expired)(void *arg, struct bytes app_id, const char *key_id), void *arg)
+{
+	CLEANUP(due_fini) struct due due = { .now_ms = now_ms };
+	int r;
+
+	store_each_app(store, collect_due, &due);
+	r = due.err;
+	for (size_t i = 0; i < due.n && r == 0; i++) {
+		struct bytes id = app_id(due.keys[i].app);
+
+		r = end_key(store, RECORD_KEY_EXPIRED, id, bytes_str(due.keys[i].key_id));
+		if (r == 0 && expired)
+			expired(arg, id, due.keys[i].key_id);
+		if (r == ERR_NOT_FOUND || r == ERR_FORBIDDEN)
+			r = 0; /* revoked in the meantime */
+	}
+	if (due.n)
+		erase(store);
+	return r;
+}
+
+int store_set_escrow(struct store *store, struct bytes id, const struct secret *passphrase)
+{
+	CLEANUP(secret_freep) struct secret *copy = NULL;
+	struct record record = { .op = RECORD_ESCROW_SET, .time_ms = clock_now_ms(), .app_id = id };
+	int r = 0;
+
+	if (passphrase) {
+		record.escrow = secret_bytes(passphrase);
+		r = secret_dup(record.escrow, &copy);
+	}
+	if (r < 0)
+		return r;
+	{
+		LOCKED(&store->mutation);
+		wait_turn(store);
+		r = commit(store, &record, &(struct parsed){ .escrow = copy });
+	}
+	if (r == 0)
+		erase(store);
+	return r;
 }
 
 int store_grant(struct store *store, struct bytes id, struct bytes room_id, unsigned perms)
@@ -726,19 +844,21 @@ static int prepare_addition(struct addition *a, struct app *app, struct bytes ro
 		return r;
 	current = ring_current(room->tip.ring);
 	number = current ? current->number : RECORD_SAME_CURRENT;
-	if (make_current >= 0 && number != a->numbers[make_current])
+	if (make_current >= 0 && number != a->numbers[make_current]) {
 		a->record.current = number = a->numbers[make_current];
+		a->record.current_kid = keys[make_current].kid;
+	}
 	for (size_t i = 0; i < n_keys; i++)
 		keys[i].ret_current = number == a->numbers[i];
 	return 0;
 }
 
 /* Return: as store_add_room_keys(); ERR_BUSY where what was found may not last, and all has to be looked at again. */
-static int add_room_keys(struct store *store, struct app *app, struct bytes room_id, unsigned perms,
+static int add_room_keys(struct store *store, struct app *app, struct bytes room_id, unsigned perms, bool created,
 			 struct room_key_in *keys, size_t n_keys, int make_current)
 {
 	CLEANUP(addition_fini)
-	struct addition a = { .record = { .op = RECORD_ROOM_KEYS_ADDED,
+	struct addition a = { .record = { .op = created ? RECORD_ROOM_KEY_CREATED : RECORD_ROOM_KEYS_ADDED,
 					  .time_ms = clock_now_ms(),
 					  .app_id = app_id(app),
 					  .room_id = room_id,
@@ -750,18 +870,19 @@ static int add_room_keys(struct store *store, struct app *app, struct bytes room
 	return r == ERR_NOMEM || wait_settled(store) ? r : ERR_BUSY;
 }
 
-int store_add_room_keys(struct store *store, struct app *app, struct bytes room_id, unsigned perms,
+int store_add_room_keys(struct store *store, struct app *app, struct bytes room_id, unsigned perms, bool created,
 			struct room_key_in *keys, size_t n_keys, int make_current)
 {
 	int r;
 
+	assert(!created || n_keys == 1);
 	assert(make_current < 0 || (size_t)make_current < n_keys);
 	LOCKED(&store->mutation);
 	wait_turn(store);
 	do {
 		if (!store->log)
 			return ERR_LOCKED;
-		r = add_room_keys(store, app, room_id, perms, keys, n_keys, make_current);
+		r = add_room_keys(store, app, room_id, perms, created, keys, n_keys, make_current);
 	} while (r == ERR_BUSY);
 	return r;
 }

@@ -29,6 +29,11 @@
 #define STORE_TOKEN_SIZE 32
 #define STORE_MAX_ID	 128 /* bytes of an app's, room's or user's id */
 #define STORE_MAX_NAME	 256
+#define STORE_MAX_ESCROW 1024 /* bytes of a passphrase */
+
+/* of one app; so many fit into a record */
+#define STORE_MAX_RETIRED    256
+#define STORE_MAX_TOMBSTONES 256 /* the newest are kept */
 
 enum perm { PERM_READ = 1, PERM_WRITE = 2, PERM_CREATE = 4, PERM_DISTRIBUTE = 8 };
 #define PERM_ALL 15u
@@ -44,15 +49,24 @@ struct identity {
 	struct rsa_key *key; /* owned by the view */
 };
 
+/* what is left of an identity key that was revoked */
+struct identity_tombstone {
+	char key_id[UUID_SIZE];
+	int64_t created_ms, revoked_ms;
+};
+
 /* an immutable picture of an app, without its rooms */
 struct app_view {
 	struct bytes name; /* may be empty */
 	int64_t created_ms;
-	int64_t revoked_ms;		   /* 0: it is active; otherwise there is no token and no identity */
-	uint64_t token_seq;		   /* of the change that set the token */
-	uint64_t token_epoch;		   /* of the token: sessions of another epoch are over */
-	const struct secret *token;	   /* 32 bytes */
-	size_t n_identities;		   /* at least 1, unless it is revoked */
+	int64_t revoked_ms;	     /* 0: it is active; otherwise there is no token and no identity */
+	uint64_t token_seq;	     /* of the change that set the token */
+	uint64_t token_epoch;	     /* of the token: sessions of another epoch are over */
+	const struct secret *token;  /* 32 bytes */
+	const struct secret *escrow; /* passphrase of what getKeyPublication gives; NULL: none is set */
+	size_t n_tombstones;
+	const struct identity_tombstone *tombstones; /* the one that was revoked last first */
+	size_t n_identities;			     /* at least 1, unless it is revoked */
 	const struct identity *identities; /* [0] is current, then retired ones, newest first, expired ones included */
 };
 
@@ -187,14 +201,39 @@ int store_revoke_app(struct store *store, struct bytes id) WARN_UNUSED;
 /** store_reset_token - Return: 0, ERR_NOT_FOUND, ERR_STORAGE, ERR_NOMEM */
 int store_reset_token(struct store *store, struct bytes id, const struct secret *token) WARN_UNUSED;
 
+struct rotation {
+	char key_id[UUID_SIZE];		 /* of the current key now */
+	char previous_key_id[UUID_SIZE]; /* "" where it was current before */
+	int64_t previous_expires_ms;
+};
+
 /**
  * store_add_identity - @key becomes current, the current one retires and expires @grace_ms from now
  *
  * The key that is current already stays so, under its id, and nothing is written; a retired one comes back under a new id.
- * Return: 0 and the key's id; ERR_NOT_FOUND; ERR_STORAGE; ERR_NOMEM.
+ * Return: 0; ERR_NOT_FOUND; ERR_FORBIDDEN (also with STORE_MAX_RETIRED retired keys); ERR_STORAGE; ERR_NOMEM.
  */
 int store_add_identity(struct store *store, struct bytes app_id, struct rsa_key *key, int64_t grace_ms,
-		       char ret_key_id[UUID_SIZE]) WARN_UNUSED;
+		       struct rotation *ret) WARN_UNUSED;
+
+/**
+ * store_revoke_key - destroy a retired identity key at once, in memory and (as store_revoke_app()) on the disk
+ *
+ * Return: 0; ERR_NOT_FOUND (app or key); ERR_FORBIDDEN (it is the current one, or was revoked before); ERR_STORAGE; ERR_NOMEM.
+ */
+int store_revoke_key(struct store *store, struct bytes app_id, struct bytes key_id) WARN_UNUSED;
+
+/**
+ * store_expire_keys - destroy the retired identity keys whose time is up by @now_ms, likewise
+ * @expired: called for each that was, without locks; may be NULL
+ *
+ * An expired key is refused by whoever meets it before. Return: 0; ERR_STORAGE, ERR_NOMEM: those not called for are left.
+ */
+int store_expire_keys(struct store *store, int64_t now_ms,
+		      void (*expired)(void *arg, struct bytes app_id, const char *key_id), void *arg) WARN_UNUSED;
+
+/** store_set_escrow - @passphrase NULL: none; the one before is destroyed. Return: 0, ERR_NOT_FOUND, ERR_STORAGE, ERR_NOMEM */
+int store_set_escrow(struct store *store, struct bytes app_id, const struct secret *passphrase) WARN_UNUSED;
 
 /** store_grant - @perms (not 0) replace earlier ones. Return: 0, ERR_NOT_FOUND (no such app), ERR_STORAGE, ERR_NOMEM */
 int store_grant(struct store *store, struct bytes app_id, struct bytes room_id, unsigned perms) WARN_UNUSED;
@@ -216,13 +255,14 @@ struct room_key_in {
 
 /**
  * store_add_room_keys - add keys to a room in one durable step
+ * @created:      one key, which was made here; otherwise they are imported
  * @make_current: index into @keys of the one that becomes current, or -1
  *
  * A key that is known (same kid and key bytes, in the store or earlier in @keys) is not added again and keeps its JWK text, ts and,
  * unless made current, its state. The grant is checked once more, since it may have gone since the caller looked.
  * Nothing to change: nothing is written. Return: 0, ERR_ROOM_NOT_AUTHORIZED, ERR_STORAGE, ERR_NOMEM.
  */
-int store_add_room_keys(struct store *store, struct app *app, struct bytes room_id, unsigned perms,
+int store_add_room_keys(struct store *store, struct app *app, struct bytes room_id, unsigned perms, bool created,
 			struct room_key_in *keys, size_t n_keys, int make_current) WARN_UNUSED;
 
 /* ---- the file: workers only; @why gets a sentence for the operator on failure ---- */

@@ -50,6 +50,7 @@ static int replay_record(void *arg, const struct log_cursor *at, struct bytes pl
 	struct replay *replay = arg;
 	CLEANUP(record_fini) struct record record = { 0 };
 	struct store *store = replay->store;
+	size_t n_events;
 	int r = record_decode(plain, replay->why, &record);
 
 	if (r < 0)
@@ -60,13 +61,14 @@ static int replay_record(void *arg, const struct log_cursor *at, struct bytes pl
 		return take_snapshot_record(replay, at, &record);
 	if (record.op >= RECORD_CUSTODY)
 		return contradiction(replay, "a record of a snapshot stands behind its end");
-	if (record.seq <= store->seq)
+	n_events = event_count(&record);
+	if (record.seq < store->seq + (n_events ? n_events : 1))
 		return contradiction(replay, "the changes are not numbered in order");
 	r = state_load(&store->state, &record, replay->why);
 	if (r < 0)
 		return r;
 	store->seq = record.seq;
-	if (record.op == RECORD_APP_REVOKED || (record.op == RECORD_GRANT_DROPPED && record.purge))
+	if (record_destroys(&record))
 		store->erase_due = true;
 	return 0;
 }

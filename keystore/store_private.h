@@ -22,6 +22,7 @@ struct pending {
 	struct pending *next;
 	struct change change;
 	uint64_t seq;
+	char former_key_id[UUID_SIZE]; /* as in struct change */
 	bool erases;
 	bool done;
 	int result;

@@ -1,82 +1,11 @@
 /*
- * m_admin - identities in Rocket.Chat's own formats, status, and the description of the methods (docs/protocol.md, section 4)
+ * m_admin - status, and the description of the methods (docs/protocol.md, section 4)
  */
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/jw.h"
-#include "crypto/jwk.h"
-#include "crypto/userkey.h"
 #include "proto/methods.h"
-
-#define GRACE_MS ((int64_t)604800 * 1000) /* how long a former identity key still unwraps, as with rotate */
-
-int m_import_identity(struct call *c)
-{
-	const struct p_import_identity *p = c->params;
-	CLEANUP(app_unrefp) struct app *app = NULL;
-	CLEANUP(rsa_unrefp) struct rsa_key *public_key = NULL, *key = NULL;
-	char key_id[UUID_SIZE];
-	int r;
-
-	r = call_find_app(c, p->app_id, &app);
-	if (r == 0)
-		r = jwk_parse_public(p->public_key, &public_key);
-	if (r == 0)
-		r = userkey_open(c->w->aes, p->private_key, p->user_id, p->passphrase, &key);
-	if (r == 0 && !rsa_same_public(public_key, key))
-		r = ERR_INVALID_KEY;
-	if (r == 0)
-		r = store_add_identity(c->svc->store, p->app_id, key, GRACE_MS, key_id);
-	if (r < 0)
-		return r;
-	jw_object(c->out, NULL);
-	jw_str(c->out, "keyId", key_id);
-	jw_object_end(c->out);
-	return 0;
-}
-
-/* Other than printable ASCII is read as different bytes by web and by mobile clients (interop.md 17). */
-int m_export_identity_check(struct call *c)
-{
-	const struct p_export_identity *p = c->params;
-	struct bytes passphrase = secret_bytes(p->passphrase);
-	bool fits = passphrase.n > 0;
-
-	for (size_t i = 0; i < passphrase.n; i++)
-		fits &= passphrase.p[i] >= 0x20 && passphrase.p[i] <= 0x7e;
-	return fits ? 0 : call_bad_param(c, "passphrase");
-}
-
-int m_export_identity(struct call *c)
-{
-	const struct p_export_identity *p = c->params;
-	CLEANUP(app_view_unrefp) const struct app_view *view = NULL;
-	CLEANUP(app_unrefp) struct app *app = NULL;
-	const struct rsa_key *key;
-	struct buf *text = &c->w->text;
-	int r = call_find_app(c, p->app_id, &app);
-
-	if (r < 0)
-		return r;
-	view = app_get_view(app);
-	if (!app_view_identity(view))
-		return ERR_FORBIDDEN; /* revoked: there is none any more */
-	key = view->identities[0].key;
-	jw_object(c->out, NULL);
-	buf_reset(text);
-	r = jwk_write_public(key, text);
-	if (r < 0)
-		return r;
-	jw_bytes(c->out, "public_key", buf_bytes(text));
-	buf_reset(text);
-	r = userkey_seal(c->w->aes, key, p->user_id, p->passphrase, text);
-	if (r < 0)
-		return r;
-	jw_bytes(c->out, "private_key", buf_bytes(text));
-	jw_object_end(c->out);
-	return 0;
-}
 
 static void put_keystore(struct buf *out, const struct store_info *info)
 {

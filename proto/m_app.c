@@ -150,17 +150,38 @@ static void put_rooms(struct buf *out, struct app *app)
 	jw_array_end(out);
 }
 
-static void put_identity(struct buf *out, const struct identity *id)
+static void put_identity(struct buf *out, const char *key_id, const char *state, int64_t created_ms, int64_t expires_ms)
 {
 	jw_object(out, NULL);
-	jw_str(out, "keyId", id->key_id);
-	jw_str(out, "state", id->expires_ms ? "retired" : "current");
-	jw_time(out, "createdAt", id->created_ms);
-	if (id->expires_ms)
-		jw_time(out, "expiresAt", id->expires_ms);
+	jw_str(out, "keyId", key_id);
+	jw_str(out, "state", state);
+	jw_time(out, "createdAt", created_ms);
+	if (expires_ms)
+		jw_time(out, "expiresAt", expires_ms);
 	else
 		jw_null(out, "expiresAt");
 	jw_object_end(out);
+}
+
+static void put_identities(struct buf *out, const struct app_view *view)
+{
+	int64_t now = clock_now_ms();
+
+	jw_array(out, "identities");
+	for (size_t i = 0; i < view->n_identities; i++) {
+		const struct identity *id = &view->identities[i];
+
+		if (i == 0)
+			put_identity(out, id->key_id, "current", id->created_ms, 0);
+		else if (id->expires_ms > now)
+			put_identity(out, id->key_id, "retired", id->created_ms, id->expires_ms);
+	}
+	for (size_t i = 0; i < view->n_tombstones; i++) {
+		const struct identity_tombstone *tomb = &view->tombstones[i];
+
+		put_identity(out, tomb->key_id, "revoked", tomb->created_ms, tomb->revoked_ms);
+	}
+	jw_array_end(out);
 }
 
 int m_get_app(struct call *c)
@@ -168,7 +189,7 @@ int m_get_app(struct call *c)
 	const struct p_app *p = c->params;
 	CLEANUP(app_view_unrefp) const struct app_view *view = NULL;
 	CLEANUP(app_unrefp) struct app *app = NULL;
-	int64_t used, now = clock_now_ms();
+	int64_t used;
 	int r = call_find_app(c, p->app_id, &app);
 
 	if (r < 0)
@@ -184,12 +205,7 @@ int m_get_app(struct call *c)
 		jw_time(c->out, "lastUsedAt", used);
 	else
 		jw_null(c->out, "lastUsedAt");
-	jw_array(c->out, "identities");
-	for (size_t i = 0; i < view->n_identities; i++) {
-		if (i == 0 || view->identities[i].expires_ms > now)
-			put_identity(c->out, &view->identities[i]);
-	}
-	jw_array_end(c->out);
+	put_identities(c->out, view);
 	put_rooms(c->out, app);
 	jw_object_end(c->out);
 	return 0;

@@ -58,7 +58,7 @@ int m_get_identity(struct call *c)
 	return 0;
 }
 
-/* Nobody is to open the published envelope, so the passphrase is random and is dropped: 43 printable characters. */
+/* Without escrow nobody is to open the published envelope, so the passphrase is random and is dropped: 43 printable characters. */
 static int throwaway_passphrase(struct secret **ret)
 {
 	CLEANUP(secret_freep) struct secret *random = NULL, *text = NULL;
@@ -78,7 +78,7 @@ int m_get_key_publication(struct call *c)
 {
 	const struct p_user *p = c->params;
 	CLEANUP(app_view_unrefp) const struct app_view *view = app_get_view(c->peer->app);
-	CLEANUP(secret_freep) struct secret *passphrase = NULL;
+	CLEANUP(secret_freep) struct secret *thrown_away = NULL;
 	const struct identity *id = app_view_identity(view);
 	const struct rsa_key *key;
 	int r;
@@ -86,7 +86,7 @@ int m_get_key_publication(struct call *c)
 	if (!id)
 		return ERR_UNAUTHENTICATED; /* revoked a moment ago */
 	key = id->key;
-	r = throwaway_passphrase(&passphrase);
+	r = view->escrow ? 0 : throwaway_passphrase(&thrown_away);
 	if (r < 0)
 		return r;
 	jw_object(c->out, NULL);
@@ -94,7 +94,7 @@ int m_get_key_publication(struct call *c)
 	if (r < 0)
 		return r;
 	buf_reset(&c->w->text);
-	r = userkey_seal(c->w->aes, key, p->user_id, passphrase, &c->w->text);
+	r = userkey_seal(c->w->aes, key, p->user_id, view->escrow ? view->escrow : thrown_away, &c->w->text);
 	if (r < 0)
 		return r;
 	jw_bytes(c->out, "private_key", buf_bytes(&c->w->text));

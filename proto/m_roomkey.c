@@ -71,7 +71,8 @@ int m_import_room_key(struct call *c)
 	if (r < 0)
 		return r;
 	in = (struct room_key_in){ .kid = key.kid, .ts = p->ts.json, .order_ms = p->ts.ms, .key = room };
-	r = store_add_room_keys(c->svc->store, c->peer->app, p->room_id, PERM_READ, &in, 1, p->make_current ? 0 : -1);
+	r = store_add_room_keys(c->svc->store, c->peer->app, p->room_id, PERM_READ, false, &in, 1,
+				p->make_current ? 0 : -1);
 	if (r < 0)
 		return r;
 	jw_object(c->out, NULL);
@@ -186,7 +187,7 @@ static int import_all(struct call *c, struct import *imports, struct room_key_in
 	}
 	if (*n_keys == 0)
 		return 0;
-	return store_add_room_keys(c->svc->store, c->peer->app, p->room_id, PERM_READ, keys, *n_keys, -1);
+	return store_add_room_keys(c->svc->store, c->peer->app, p->room_id, PERM_READ, false, keys, *n_keys, -1);
 }
 
 int m_import_room_keys(struct call *c)
@@ -247,7 +248,7 @@ int m_create_room_key(struct call *c)
 	clock_iso(in.order_ms, now);
 	(void)snprintf(ts, sizeof(ts), "\"%s\"", now); /* fits */
 	in.ts = bytes_str(ts);
-	return store_add_room_keys(c->svc->store, c->peer->app, p->room_id, PERM_CREATE, &in, 1, 0);
+	return store_add_room_keys(c->svc->store, c->peer->app, p->room_id, PERM_CREATE, true, &in, 1, 0);
 }
 
 int m_get_room_key(struct call *c)
@@ -271,16 +272,35 @@ int m_get_room_key(struct call *c)
 	return 0;
 }
 
+static void put_listed_keys(struct buf *out, const struct ring *ring)
+{
+	jw_object(out, NULL);
+	jw_array(out, "keys");
+	for (size_t i = 0; i < ring_len(ring); i++) {
+		jw_object(out, NULL);
+		call_put_room_key(out, ring, ring_at(ring, i));
+		jw_object_end(out);
+	}
+	jw_array_end(out);
+	jw_object_end(out);
+}
+
 int m_list_room_keys(struct call *c)
 {
-	jw_object(c->out, NULL);
-	jw_array(c->out, "keys");
-	for (size_t i = 0; i < ring_len(c->ring); i++) {
-		jw_object(c->out, NULL);
-		call_put_room_key(c->out, c->ring, ring_at(c->ring, i));
-		jw_object_end(c->out);
-	}
-	jw_array_end(c->out);
-	jw_object_end(c->out);
+	put_listed_keys(c->out, c->ring);
 	return 0;
+}
+
+int m_list_app_room_keys(struct call *c)
+{
+	const struct p_app_room *p = c->params;
+	CLEANUP(ring_unrefp) struct ring *ring = NULL;
+	CLEANUP(app_unrefp) struct app *app = NULL;
+	int r = call_find_app(c, p->app_id, &app);
+
+	if (r == 0 && app_get_ring(app, p->room_id, 0, &ring) < 0)
+		r = ERR_NOT_FOUND; /* no such grant */
+	if (r == 0)
+		put_listed_keys(c->out, ring);
+	return r;
 }

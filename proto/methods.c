@@ -91,6 +91,23 @@ static const struct param t_deauthorize[] = {
 	ROW(p_deauthorize, purge_keys, "purgeKeys", PARAM_BOOL, MAY, "destroy the app's keys of the room, too"),
 };
 
+static const struct param t_rotate[] = {
+	APP(p_rotate),
+	ROW(p_rotate, grace_s, "graceSeconds", PARAM_GRACE, MAY, "how long the former key goes on unwrapping"),
+};
+
+static const struct param t_revoke_key[] = {
+	APP(p_revoke_key),
+	ROW(p_revoke_key, key_id, "keyId", PARAM_ID, MUST, "of a retired identity key"),
+};
+
+static const struct param t_set_escrow[] = {
+	APP(p_set_escrow),
+	ROW(p_set_escrow, passphrase, "passphrase", PARAM_SECRET_OR_NULL, MUST, "printable ASCII; null: none"),
+};
+
+static const struct param t_app_room[] = { APP(p_app_room), ROOM(p_app_room) };
+
 static const struct param t_import_identity[] = {
 	APP(p_import_identity),
 	USER(p_import_identity),
@@ -346,6 +363,39 @@ const struct method methods[] = {
 	  .handle = m_list_rooms,
 	  .summary = "the rooms an app may use",
 	  .result = "rooms" },
+	{ .name = "listRoomKeys",
+	  .roles = ROLE_ADMIN,
+	  AUDITED(AUDIT_LOOK, "appId roomId"),
+	  .lane = LANE_POOL,
+	  PARAMS(t_app_room, p_app_room),
+	  .handle = m_list_app_room_keys,
+	  .summary = "the keys an app has of a room, newest first",
+	  .result = "keys" },
+	{ .name = "rotate",
+	  .roles = ROLE_ADMIN,
+	  AUDITED(AUDIT_CHANGE, "appId"),
+	  .lane = LANE_POOL,
+	  PARAMS(t_rotate, p_rotate),
+	  .handle = m_rotate,
+	  .summary = "give an app a new identity key",
+	  .result = "keyId publicKey previousKeyId previousExpiresAt" },
+	{ .name = "revokeKey",
+	  .roles = ROLE_ADMIN,
+	  AUDITED(AUDIT_CHANGE, "appId keyId"),
+	  .lane = LANE_POOL,
+	  PARAMS(t_revoke_key, p_revoke_key),
+	  .handle = m_revoke_key,
+	  .summary = "destroy a retired identity key at once",
+	  .result = "" },
+	{ .name = "setEscrow",
+	  .roles = ROLE_ADMIN,
+	  AUDITED(AUDIT_CHANGE, "appId"),
+	  .lane = LANE_POOL,
+	  PARAMS(t_set_escrow, p_set_escrow),
+	  .check = m_set_escrow_check,
+	  .handle = m_set_escrow,
+	  .summary = "set the passphrase that published private keys are sealed with",
+	  .result = "" },
 	{ .name = "importIdentity",
 	  .roles = ROLE_ADMIN,
 	  AUDITED(AUDIT_CHANGE, "appId"),

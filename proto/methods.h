@@ -156,6 +156,24 @@ struct p_deauthorize {
 	bool purge_keys;
 };
 
+struct p_rotate {
+	struct bytes app_id;
+	uint64_t grace_s;
+};
+
+struct p_revoke_key {
+	struct bytes app_id, key_id;
+};
+
+struct p_set_escrow {
+	struct bytes app_id;
+	struct secret *passphrase;
+};
+
+struct p_app_room {
+	struct bytes app_id, room_id;
+};
+
 struct p_import_identity {
 	struct bytes app_id, user_id, public_key, private_key;
 	struct secret *passphrase;
@@ -205,6 +223,7 @@ int m_import_room_keys(struct call *c);
 int m_create_room_key(struct call *c);
 int m_get_room_key(struct call *c);
 int m_list_room_keys(struct call *c);
+int m_list_app_room_keys(struct call *c);
 int m_wrap_room_key_check(struct call *c); /* m_wrap.c */
 int m_wrap_room_key(struct call *c);
 
@@ -224,10 +243,15 @@ int m_authorize_room(struct call *c);
 int m_deauthorize_room(struct call *c);
 int m_list_rooms(struct call *c);
 
-int m_import_identity(struct call *c); /* m_admin.c */
+int m_rotate(struct call *c); /* m_custody.c */
+int m_revoke_key(struct call *c);
+int m_import_identity(struct call *c);
 int m_export_identity_check(struct call *c);
 int m_export_identity(struct call *c);
-int m_admin_status(struct call *c);
+int m_set_escrow_check(struct call *c);
+int m_set_escrow(struct call *c);
+
+int m_admin_status(struct call *c); /* m_admin.c */
 int m_discover(struct call *c);
 
 int m_verify_keystore(struct call *c); /* m_keystore.c */

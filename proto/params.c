@@ -184,6 +184,8 @@ static int parse_one(enum param_type type, struct bytes value, struct buf *strin
 		return r < 0 || param_kid_is_usable(*view) ? r : ERR_INVALID_PARAMS;
 	case PARAM_SECRET:
 		return secret_value(value, strings, at);
+	case PARAM_SECRET_OR_NULL:
+		return json == SCAN_NULL ? 0 : secret_value(value, strings, at);
 	case PARAM_BOOL:
 	case PARAM_BOOL_ON:
 		*(bool *)at = json == SCAN_TRUE;
@@ -193,6 +195,9 @@ static int parse_one(enum param_type type, struct bytes value, struct buf *strin
 	case PARAM_PAGE:
 		r = uint_value(value, at);
 		return r < 0 || (*(uint64_t *)at >= 1 && *(uint64_t *)at <= PARAM_MAX_PAGE) ? r : ERR_INVALID_PARAMS;
+	case PARAM_GRACE:
+		r = uint_value(value, at);
+		return r < 0 || *(uint64_t *)at <= PARAM_MAX_GRACE ? r : ERR_INVALID_PARAMS;
 	case PARAM_OBJECT:
 		return raw_value(value, json == SCAN_OBJECT, view);
 	case PARAM_ARRAY:
@@ -226,6 +231,8 @@ int params_parse(const struct param *table, size_t n, struct bytes json, struct 
 			*(bool *)(void *)((char *)ret + table[i].offset) = true;
 		if (table[i].type == PARAM_PAGE)
 			*(uint64_t *)(void *)((char *)ret + table[i].offset) = PAGE;
+		if (table[i].type == PARAM_GRACE)
+			*(uint64_t *)(void *)((char *)ret + table[i].offset) = PARAM_GRACE_S;
 	}
 	it = scan_iter(json.n ? json : BYTES_LIT("{}"));
 	while (scan_next_member(&it, &m)) {
@@ -254,7 +261,7 @@ int params_parse(const struct param *table, size_t n, struct bytes json, struct 
 void params_release(const struct param *table, size_t n, void *params)
 {
 	for (size_t i = 0; i < n; i++) {
-		if (table[i].type == PARAM_SECRET)
+		if (table[i].type == PARAM_SECRET || table[i].type == PARAM_SECRET_OR_NULL)
 			secret_freep((struct secret **)(void *)((char *)params + table[i].offset));
 	}
 }
@@ -265,6 +272,8 @@ const char *param_json_type(enum param_type type)
 	case PARAM_STRING:
 	case PARAM_SECRET:
 		return "{\"type\":\"string\"}";
+	case PARAM_SECRET_OR_NULL:
+		return "{\"type\":[\"string\",\"null\"]}";
 	case PARAM_ID:
 		return "{\"type\":\"string\",\"minLength\":1,\"maxLength\":128}";
 	case PARAM_NAME:
@@ -279,6 +288,8 @@ const char *param_json_type(enum param_type type)
 		return "{\"type\":\"integer\",\"minimum\":0,\"maximum\":9007199254740991}";
 	case PARAM_PAGE:
 		return "{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000,\"default\":100}";
+	case PARAM_GRACE:
+		return "{\"type\":\"integer\",\"minimum\":0,\"maximum\":315360000,\"default\":604800}";
 	case PARAM_ARRAY:
 		return "{\"type\":\"array\"}";
 	case PARAM_OBJECT:

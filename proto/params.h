@@ -17,25 +17,31 @@
 #include "proto/rpc.h"
 
 enum param_type {
-	PARAM_STRING,  /* struct bytes: any string that UTF-8 can hold */
-	PARAM_ID,      /* struct bytes: id of an app, room or user: 1 to 128 bytes, no control characters */
-	PARAM_NAME,    /* struct bytes: as PARAM_ID, 0 to 256 bytes */
-	PARAM_KID,     /* struct bytes: 1 to 64 printable ASCII characters */
-	PARAM_SECRET,  /* struct secret *: a string of at most 4096 bytes, owned by the struct */
-	PARAM_BOOL,    /* bool, false where left out */
-	PARAM_BOOL_ON, /* bool, true where left out */
-	PARAM_UINT,    /* uint64_t: a whole number from 0 to 2^53 - 1 */
-	PARAM_PAGE,    /* uint64_t: how many entries at most: 1 to PARAM_MAX_PAGE, 100 where left out */
-	PARAM_OBJECT,  /* struct bytes: the object's JSON text */
-	PARAM_ARRAY,   /* struct bytes: the array's JSON text */
-	PARAM_CONTENT, /* struct bytes: JSON text of an object or a string */
-	PARAM_TEXT,    /* struct bytes: a string's text, or an object's JSON text: what may hold an envelope */
-	PARAM_TS,      /* struct param_ts */
-	PARAM_MESSAGE, /* struct param_message */
+	PARAM_STRING,	      /* struct bytes: any string that UTF-8 can hold */
+	PARAM_ID,	      /* struct bytes: id of an app, room or user: 1 to 128 bytes, no control characters */
+	PARAM_NAME,	      /* struct bytes: as PARAM_ID, 0 to 256 bytes */
+	PARAM_KID,	      /* struct bytes: 1 to 64 printable ASCII characters */
+	PARAM_SECRET,	      /* struct secret *: a string of at most 4096 bytes, owned by the struct */
+	PARAM_SECRET_OR_NULL, /* the same; NULL for null */
+	PARAM_BOOL,	      /* bool, false where left out */
+	PARAM_BOOL_ON,	      /* bool, true where left out */
+	PARAM_UINT,	      /* uint64_t: a whole number from 0 to 2^53 - 1 */
+	PARAM_PAGE,	      /* uint64_t: how many entries at most: 1 to PARAM_MAX_PAGE, 100 where left out */
+	PARAM_GRACE,	      /* uint64_t: seconds up to PARAM_MAX_GRACE, PARAM_GRACE_S where left out */
+	PARAM_OBJECT,	      /* struct bytes: the object's JSON text */
+	PARAM_ARRAY,	      /* struct bytes: the array's JSON text */
+	PARAM_CONTENT,	      /* struct bytes: JSON text of an object or a string */
+	PARAM_TEXT,	      /* struct bytes: a string's text, or an object's JSON text: what may hold an envelope */
+	PARAM_TS,	      /* struct param_ts */
+	PARAM_MESSAGE,	      /* struct param_message */
 };
 
 #define PARAM_MAX_TS   256 /* bytes of a date's JSON text */
 #define PARAM_MAX_PAGE 1000
+
+/* how long a former identity key goes on unwrapping */
+#define PARAM_GRACE_S	604800
+#define PARAM_MAX_GRACE 315360000 /* ten years */
 
 struct param_ts {
 	struct bytes json; /* as it came; empty where left out */

@@ -101,7 +101,8 @@ static void add_key(struct store *store, size_t app, const char *kind, size_t ro
 		bench_die(app_name, "no such app");
 	rand_uuid(kid);
 	in.kid = bytes_str(kid);
-	need(store_add_room_keys(store, a, id_of(kind, room, room_id), PERM_CREATE, &in, 1, 0), "store_add_room_keys");
+	need(store_add_room_keys(store, a, id_of(kind, room, room_id), PERM_CREATE, true, &in, 1, 0),
+	     "store_add_room_keys");
 }
 
 /* ---- commands ---- */

@@ -37,8 +37,9 @@ const admin = sections.find((s) => s.startsWith('4.'));
 // values that stand where a member's name could: {"protocol":[1], "client":"name/version"}
 const values = new Set(['name/version']);
 
-test('every method that rpc.discover gives is on the page, with its parameters', async () => {
+test('every method that rpc.discover gives is on the page, with its parameters', async (t) => {
   const d = await startDaemon();
+  t.after(() => d.stop());
   const a = await d.admin();
   const { token } = await a.call('createApp', { appId: 'contract' });
   const c = await d.app('contract', token);
@@ -58,5 +59,4 @@ test('every method that rpc.discover gives is on the page, with its parameters',
   assert.ok(seen > 25);
   const names = new Set((await a.call('rpc.discover')).methods.map((m) => m.name));
   for (const m of admin.matchAll(/^\| `([\w.]+)` \|/gm)) assert.ok(names.has(m[1]), `${m[1]} is on the page and not in the table`);
-  await d.stop();
 });

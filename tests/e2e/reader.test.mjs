@@ -105,7 +105,7 @@ describe('the independent reader', () => {
 		const { apps, keyId, keys, purged } = await fill(daemon, admin);
 		const before = await look();
 		assert.deepEqual([...new Set(before.records.map(({ op }) => op))].sort(),
-			['APP_CREATED', 'CUSTODY', 'GRANT_DROPPED', 'GRANT_SET', 'IDENTITY_ADDED', 'ROOM_KEYS_ADDED', 'SNAPSHOT_END', 'TOKEN_SET']);
+			['APP_CREATED', 'CUSTODY', 'GRANT_DROPPED', 'GRANT_SET', 'IDENTITY_ADDED', 'ROOM_KEYS_ADDED', 'ROOM_KEY_CREATED', 'SNAPSHOT_END', 'TOKEN_SET']);
 		await sameAsAnswers(before, daemon, admin, apps);
 		const held = before.state.apps.flatMap(({ rooms }) => rooms).flatMap((room) => room.keys.map(({ jwk }) => jwk));
 		for (const { jwkText } of [...keys, purged]) assert.ok(held.includes(jwkText), 'byte for byte as it came');
@@ -136,6 +136,37 @@ describe('the independent reader', () => {
 		await daemon.restart();
 		for (const app of apps.values()) app.client = await daemon.app(app.appId, app.token);
 		await sameAsAnswers(await look(), daemon, await daemon.admin(), apps);
+	}));
+
+	test('reads how identity keys end and what escrow is set, as a change and in a snapshot', () => withDaemon(async ({ daemon, admin, read: look }) => {
+		await newApp(daemon, admin, { appId: 'bot', roomId: 'r', key: false });
+		const inTheWay = `${daemon.keystorePath}.rewrite`;
+		mkdirSync(inTheWay); // or each of these would have the file written anew at once, and be no record of its own
+		const ids = [];
+		for (let i = 0; i < 4; i++) ids.push((await admin.call('rotate', { appId: 'bot', ...(i === 3 && { graceSeconds: 0 }) })).previousKeyId);
+		for (const keyId of ids.slice(0, 2)) await admin.call('revokeKey', { appId: 'bot', keyId });
+		await admin.call('setEscrow', { appId: 'bot', passphrase: 'in escrow' });
+
+		const before = await look();
+		const ended = before.records.filter(({ op }) => /^(KEY|ESCROW)_/.test(op));
+		assert.deepEqual(ended.map(({ op, keyId, escrow }) => [op, keyId ?? Buffer.from(escrow, 'base64').toString()]),
+			[['KEY_EXPIRED', ids[3]], ['KEY_REVOKED', ids[0]], ['KEY_REVOKED', ids[1]], ['ESCROW_SET', 'in escrow']]);
+		const [bot] = before.state.apps;
+		const { identities } = await admin.call('getApp', { appId: 'bot' });
+		assert.deepEqual(bot.identities.map(({ keyId }) => keyId), identities.slice(0, 2).map(({ keyId }) => keyId));
+		assert.deepEqual(identities.slice(2).map(({ keyId, state, createdAt, expiresAt }) => [state, { keyId, created: createdAt, revoked: expiresAt }]),
+			bot.tombstones.map((tomb) => ['revoked', tomb]));
+		assert.deepEqual(bot.tombstones.map(({ keyId }) => keyId), [ids[1], ids[0]]);
+
+		rmSync(inTheWay, { recursive: true });
+		await admin.call('compactKeystore');
+		const after = await look();
+		assert.deepEqual(after.state, before.state);
+		const gone = before.records.flatMap(({ keyId, pkcs8 }) => (pkcs8 && [ids[0], ids[1], ids[3]].includes(keyId) ? [pkcs8] : []));
+		assert.ok(gone.length >= 2);
+		for (const pkcs8 of gone) assert.ok(!JSON.stringify(after).includes(pkcs8), 'an identity key that was destroyed');
+		await daemon.restart();
+		assert.deepEqual((await (await daemon.admin()).call('getApp', { appId: 'bot' })).identities, identities);
 	}));
 
 	test('finds nothing that was purged or revoked; what could not be erased yet stands there until it can', () => withDaemon(async ({ daemon, admin, read: look }) => {
@@ -169,7 +200,7 @@ describe('the independent reader', () => {
 		const after = await look();
 		await sameAsAnswers(after, daemon, admin, apps);
 		assert.deepEqual(ofApp(after.records, 'bot').map((record) => Object.keys(record).sort()),
-			[['appId', 'created', 'identities', 'name', 'number', 'offset', 'op', 'revoked', 'seq', 'time', 'tokenSeq']]);
+			[['appId', 'created', 'eventsFrom', 'identities', 'name', 'number', 'offset', 'op', 'revoked', 'seq', 'time', 'tokenSeq', 'tombstones']]);
 		assert.deepEqual(ofApp(after.records, 'bot')[0].identities, []);
 		const shown = JSON.stringify(after);
 		for (const secret of secrets) assert.ok(!shown.includes(secret), 'a secret of the revoked app');

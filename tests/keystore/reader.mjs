@@ -184,7 +184,7 @@ function permissions(bits) {
 // @appKeys: by id, of the apps so far
 function parseRecord(plain, appKeys) {
   const c = new Cursor(plain);
-  if (c.u8() !== 2) throw new Error('unknown version of a record');
+  if (c.u8() !== 3) throw new Error('unknown version of a record');
   const op = c.u8();
   const r = { op: null, seq: Number(c.u64()), time: time(c.i64()), appId: c.text() };
   const secret = () => {
@@ -215,16 +215,22 @@ function parseRecord(plain, appKeys) {
     has('GRANT_SET', { roomId: c.text(), permissions: permissions(c.u8()) });
   } else if (op === 5) {
     has('GRANT_DROPPED', { roomId: c.text(), purge: c.u8() === 1 });
-  } else if (op === 6) {
-    has('ROOM_KEYS_ADDED', { roomId: c.text() });
+  } else if (op === 6 || op === 11) {
+    has(op === 6 ? 'ROOM_KEYS_ADDED' : 'ROOM_KEY_CREATED', { roomId: c.text() });
     keys();
+    r.currentKid = c.text() || undefined;
   } else if (op === 7) {
     has('APP_REVOKED');
+  } else if (op === 8 || op === 9) {
+    has(op === 8 ? 'KEY_REVOKED' : 'KEY_EXPIRED', { keyId: c.text() });
+  } else if (op === 10) {
+    has('ESCROW_SET', { escrow: secret() });
   } else if (op === 32) {
     has('CUSTODY', { custody: c.field() });
   } else if (op === 33) {
-    has('APP', { name: c.text(), created: time(c.i64()), revoked: time(c.i64()), appKey: appKey(), token: secret(), tokenSeq: Number(c.u64()) });
+    has('APP', { name: c.text(), created: time(c.i64()), revoked: time(c.i64()), appKey: appKey(), token: secret(), tokenSeq: Number(c.u64()), escrow: secret(), eventsFrom: Number(c.u64()) });
     r.identities = c.list(() => ({ keyId: c.text(), created: time(c.i64()), retired: time(c.i64()), expires: time(c.i64()), pkcs8: secret() }));
+    r.tombstones = c.list(() => ({ keyId: c.text(), created: time(c.i64()), revoked: time(c.i64()) }));
   } else if (op === 34) {
     has('ROOM', { roomId: c.text(), permissions: permissions(c.u8()), nextNumber: c.u32() });
     keys();
@@ -302,10 +308,10 @@ function addKeys(room, record) {
 }
 
 const snapshotRecords = {
-  APP(apps, { appId, name, created, revoked, appKey, token, identities }) {
+  APP(apps, { appId, name, created, revoked, appKey, token, escrow, identities, tombstones }) {
     must(!apps.has(appId), 'an app that was there already');
     must(revoked ? !appKey && !token && !identities.length : appKey && token && identities.length, 'half an app');
-    apps.set(appId, { appId, name, created, revoked, token, identities, rooms: new Map() });
+    apps.set(appId, { appId, name, created, revoked, token, escrow, identities, tombstones, rooms: new Map() });
   },
   ROOM(apps, record) {
     const rooms = apps.get(record.appId)?.rooms;
@@ -316,12 +322,29 @@ const snapshotRecords = {
   },
 };
 
+// The identity that goes: a retired one.
+function endKey(apps, { appId, keyId }) {
+  const app = apps.get(appId);
+  const at = app.identities.findIndex((identity) => identity.keyId === keyId);
+  must(at > 0, 'the end of a key that is no retired one');
+  return app.identities.splice(at, 1)[0];
+}
+
+// How many things a change tells: so many numbers it takes, the last of them is its own.
+function numbersOf({ op, rooms, keys, current }) {
+  const told = {
+    APP_CREATED: rooms?.length,
+    ROOM_KEYS_ADDED: (keys?.length ?? 0) + (current === undefined ? 0 : 1),
+  };
+  return Math.max(1, told[op] ?? 1);
+}
+
 const changes = {
   APP_CREATED(apps, { appId, name, created, token, keyId, pkcs8, rooms }) {
     must(!apps.has(appId), 'an app that was there already');
     const granted = rooms.map(({ roomId, permissions: granting }) => [roomId, { permissions: granting, nextNumber: 0, keys: [] }]);
     const identities = [{ keyId, created, retired: null, expires: null, pkcs8 }];
-    apps.set(appId, { appId, name, created, revoked: null, token, identities, rooms: new Map(granted) });
+    apps.set(appId, { appId, name, created, revoked: null, token, identities, tombstones: [], rooms: new Map(granted) });
   },
   TOKEN_SET(apps, { appId, token }) {
     apps.get(appId).token = token;
@@ -343,6 +366,20 @@ const changes = {
     room.permissions = [];
     if (purge) Object.assign(room, { keys: [], current: undefined });
   },
+  KEY_REVOKED(apps, record) {
+    const gone = endKey(apps, record);
+    const app = apps.get(record.appId);
+    app.tombstones = [{ keyId: gone.keyId, created: gone.created, revoked: record.time }, ...app.tombstones].slice(0, 256);
+  },
+  KEY_EXPIRED(apps, record) {
+    endKey(apps, record);
+  },
+  ESCROW_SET(apps, { appId, escrow }) {
+    apps.get(appId).escrow = escrow;
+  },
+  ROOM_KEY_CREATED(apps, record) {
+    changes.ROOM_KEYS_ADDED(apps, record);
+  },
   ROOM_KEYS_ADDED(apps, record) {
     const room = apps.get(record.appId).rooms.get(record.roomId);
     must(room, 'keys of a room that was never granted');
@@ -350,7 +387,7 @@ const changes = {
     addKeys(room, record);
   },
   APP_REVOKED(apps, { appId, time: at }) {
-    Object.assign(apps.get(appId), { revoked: at, token: undefined, identities: [], rooms: new Map() });
+    Object.assign(apps.get(appId), { revoked: at, token: undefined, escrow: undefined, identities: [], tombstones: [], rooms: new Map() });
   },
 };
 
@@ -365,7 +402,7 @@ function replay(records) {
   let { seq } = records[end];
   for (const record of records.slice(end + 1)) {
     must(record.op in changes, `record ${record.number} has no place behind a snapshot`);
-    must(record.seq > seq, `record ${record.number} is not numbered in order`);
+    must(record.seq >= seq + numbersOf(record), `record ${record.number} is not numbered in order`);
     must(record.op === 'APP_CREATED' || apps.get(record.appId)?.revoked === null, `record ${record.number} is of no app in use`);
     changes[record.op](apps, record);
     seq = record.seq;
@@ -398,7 +435,7 @@ function readAnchor(file, header, custody) {
   return marks.length ? { generation: Number(marks[0][0]), seq: Number(marks[0][1]) } : null;
 }
 
-const SECRETS = new Set(['token', 'appKey', 'pkcs8', 'jwk', 'custody', 'dek', 'derived']);
+const SECRETS = new Set(['token', 'escrow', 'appKey', 'pkcs8', 'jwk', 'custody', 'dek', 'derived']);
 const secrets = process.argv.includes('--secrets');
 const args = process.argv.slice(2).filter((a) => a !== '--secrets');
 if (args.length < 2 || args.length > 3) {

@@ -237,12 +237,23 @@ static inline int create_plain(struct store *store, const char *id)
 	return store_create_app(store, bytes_str(id), BYTES_NONE, tokens[0], identities[0], NULL, 0, key_id);
 }
 
+static inline int add_identity(struct store *store, struct bytes app, struct rsa_key *key, int64_t grace_ms,
+			       char ret_key_id[UUID_SIZE])
+{
+	struct rotation rotation;
+	int r = store_add_identity(store, app, key, grace_ms, &rotation);
+
+	if (r == 0)
+		memcpy(ret_key_id, rotation.key_id, UUID_SIZE);
+	return r;
+}
+
 static inline int add_keys(struct store *store, const char *app, const char *room, struct room_key_in *keys, size_t n,
 			   int current)
 {
 	CLEANUP(app_unrefp) struct app *a = store_find_app(store, bytes_str(app));
 
-	return store_add_room_keys(store, a, bytes_str(room), PERM_READ, keys, n, current);
+	return store_add_room_keys(store, a, bytes_str(room), PERM_READ, false, keys, n, current);
 }
 
 static inline int add_key(struct store *store, const char *app, const char *room, const char *kid, unsigned which,

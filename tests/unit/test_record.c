@@ -34,12 +34,33 @@ static struct record_identity identities[] = {
 	  .pkcs8 = { (const uint8_t *)"DER", 3 } },
 };
 
+static struct record_tombstone tombstones[] = {
+	{ .key_id = { (const uint8_t *)"00000000-89ab-4def-8123-456789abcdef", 36 }, .created_ms = 4, .revoked_ms = 9 },
+};
+
+#define EVENT(seq_, type_) .seq = (seq_), .time_ms = 5, .type = (type_), .app_id = { (const uint8_t *)"app-1", 5 }
+
+static struct event events[] = {
+	{ EVENT(3, EVENT_IDENTITY_ROTATED), .key_id = { (const uint8_t *)UUID, 36 } },
+	{ EVENT(4, EVENT_IDENTITY_KEY_REVOKED), .key_id = { (const uint8_t *)UUID, 36 } },
+	{ EVENT(6, EVENT_IDENTITY_RETIRED_KEY_EXPIRED), .key_id = { (const uint8_t *)UUID, 36 } },
+	{ EVENT(7, EVENT_ROOM_AUTHORIZED), .room_id = { (const uint8_t *)"GENERAL", 7 }, .perms = 9 },
+	{ EVENT(8, EVENT_ROOM_DEAUTHORIZED), .room_id = { (const uint8_t *)"GENERAL", 7 } },
+	{ EVENT(9, EVENT_ROOM_KEY_IMPORTED), .room_id = { (const uint8_t *)"GENERAL", 7 },
+	  .kid = { (const uint8_t *)"k", 1 } },
+	{ EVENT(10, EVENT_ROOM_KEY_ROTATED), .room_id = { (const uint8_t *)"GENERAL", 7 },
+	  .kid = { (const uint8_t *)"k", 1 } },
+	{ EVENT(77, EVENT_TOKEN_RESET) },
+};
+
 #define APP .seq = 77, .time_ms = 1795413600123, .app_id = BYTES_LIT("app-1")
 
 static const enum record_op ops[] = { RECORD_APP_CREATED, RECORD_TOKEN_SET,	RECORD_IDENTITY_ADDED,
 				      RECORD_GRANT_SET,	  RECORD_GRANT_DROPPED, RECORD_APP_REVOKED,
 				      RECORD_CUSTODY,	  RECORD_APP,		RECORD_ROOM_KEYS_ADDED,
-				      RECORD_ROOM,	  RECORD_SNAPSHOT_END };
+				      RECORD_ROOM,	  RECORD_SNAPSHOT_END,	RECORD_KEY_REVOKED,
+				      RECORD_KEY_EXPIRED, RECORD_ESCROW_SET,	RECORD_ROOM_KEY_CREATED,
+				      RECORD_EVENTS };
 
 static struct record sample(enum record_op op)
 {
@@ -78,9 +99,13 @@ static struct record sample(enum record_op op)
 					.app_key = secret_bytes(app_key),
 					.token = BYTES(token, sizeof(token)),
 					.token_seq = 70,
+					.escrow = BYTES_LIT("a passphrase"),
+					.events_from = 66,
 					.created_ms = 42,
 					.identities = identities,
-					.n_identities = 2 };
+					.n_identities = 2,
+					.tombstones = tombstones,
+					.n_tombstones = 1 };
 	case RECORD_ROOM:
 		return (struct record){ .op = op,
 					APP,
@@ -91,12 +116,28 @@ static struct record sample(enum record_op op)
 					.current = 8 };
 	case RECORD_SNAPSHOT_END:
 		return (struct record){ .op = op, .seq = 77, .time_ms = 5 };
+	case RECORD_KEY_REVOKED:
+	case RECORD_KEY_EXPIRED:
+		return (struct record){ .op = op, APP, .key_id = BYTES_LIT(UUID) };
+	case RECORD_ESCROW_SET:
+		return (struct record){ .op = op, APP, .escrow = BYTES_LIT("a passphrase") };
+	case RECORD_EVENTS:
+		return (struct record){ .op = op,
+					.seq = 77,
+					.time_ms = 5,
+					.events = events,
+					.n_events = sizeof(events) / sizeof(*events) };
 	case RECORD_ROOM_KEYS_ADDED:
+	case RECORD_ROOM_KEY_CREATED:
 		break;
 	}
-	return (struct record){
-		.op = op, APP, .room_id = BYTES_LIT("GENERAL"), .keys = keys, .n_keys = 2, .current = 8
-	};
+	return (struct record){ .op = op,
+				APP,
+				.room_id = BYTES_LIT("GENERAL"),
+				.keys = keys,
+				.n_keys = op == RECORD_ROOM_KEY_CREATED ? 1 : 2,
+				.current = 8,
+				.current_kid = BYTES_LIT("k") };
 }
 
 static int decode(struct bytes plain, struct record *ret, bool *ret_said)
@@ -134,22 +175,36 @@ static void check_secret(const struct record *record, struct bytes sealed, struc
 	CHECK(!other);
 }
 
+static void check_same_event(const struct event *got, const struct event *want)
+{
+	CHECK(got->seq == want->seq && got->time_ms == want->time_ms && got->type == want->type &&
+	      got->perms == want->perms);
+	CHECK_BYTES(got->app_id, want->app_id);
+	CHECK_BYTES(got->room_id, want->room_id);
+	CHECK_BYTES(got->kid, want->kid);
+	CHECK_BYTES(got->key_id, want->key_id);
+}
+
 /* @got was decoded from what @want was encoded to */
 static void check_same(const struct record *got, const struct record *want)
 {
 	CHECK(got->op == want->op && got->seq == want->seq && got->time_ms == want->time_ms &&
 	      got->created_ms == want->created_ms && got->revoked_ms == want->revoked_ms &&
-	      got->token_seq == want->token_seq && got->next_number == want->next_number &&
-	      got->previous_expires_ms == want->previous_expires_ms && got->perms == want->perms &&
-	      got->purge == want->purge && got->current == want->current && got->n_grants == want->n_grants &&
-	      got->n_keys == want->n_keys && got->n_identities == want->n_identities);
+	      got->token_seq == want->token_seq && got->events_from == want->events_from &&
+	      got->n_tombstones == want->n_tombstones && got->n_events == want->n_events &&
+	      got->next_number == want->next_number && got->previous_expires_ms == want->previous_expires_ms &&
+	      got->perms == want->perms && got->purge == want->purge && got->current == want->current &&
+	      got->n_grants == want->n_grants && got->n_keys == want->n_keys &&
+	      got->n_identities == want->n_identities);
 	CHECK_BYTES(got->app_id, want->app_id);
 	CHECK_BYTES(got->custody, want->custody);
 	CHECK_BYTES(got->name, want->name);
 	CHECK_BYTES(got->app_key, want->app_key);
 	CHECK_BYTES(got->key_id, want->key_id);
 	CHECK_BYTES(got->room_id, want->room_id);
+	CHECK_BYTES(got->current_kid, want->current_kid);
 	check_secret(got, got->token, want->token);
+	check_secret(got, got->escrow, want->escrow);
 	check_secret(got, got->pkcs8, want->pkcs8);
 	for (size_t i = 0; i < got->n_identities && i < want->n_identities; i++) {
 		const struct record_identity *g = &got->identities[i], *w = &want->identities[i];
@@ -159,6 +214,13 @@ static void check_same(const struct record *got, const struct record *want)
 		CHECK_BYTES(g->key_id, w->key_id);
 		check_secret(got, g->pkcs8, w->pkcs8);
 	}
+	for (size_t i = 0; i < got->n_tombstones && i < want->n_tombstones; i++) {
+		CHECK_BYTES(got->tombstones[i].key_id, want->tombstones[i].key_id);
+		CHECK_INT(got->tombstones[i].created_ms, want->tombstones[i].created_ms);
+		CHECK_INT(got->tombstones[i].revoked_ms, want->tombstones[i].revoked_ms);
+	}
+	for (size_t i = 0; i < got->n_events && i < want->n_events; i++)
+		check_same_event(&got->events[i], &want->events[i]);
 	for (size_t i = 0; i < got->n_grants && i < want->n_grants; i++) {
 		CHECK_BYTES(got->grants[i].room_id, want->grants[i].room_id);
 		CHECK_INT(got->grants[i].perms, want->grants[i].perms);
@@ -179,6 +241,7 @@ static size_t list_secrets(struct record *record, struct bytes *ret[MAX_SECRETS]
 
 	ret[n++] = &record->token;
 	ret[n++] = &record->pkcs8;
+	ret[n++] = &record->escrow;
 	for (size_t i = 0; i < record->n_identities && n < MAX_SECRETS; i++)
 		ret[n++] = &record->identities[i].pkcs8;
 	for (size_t i = 0; i < record->n_keys && n < MAX_SECRETS; i++)
@@ -307,7 +370,7 @@ static void test_newer(void)
 	size_t wrong = 0;
 
 	CHECK_INT(record_encode(&record, app_key, &plain), 0);
-	secret_write(plain)[0] = 3;
+	secret_write(plain)[0] = 4;
 	CHECK_INT(record_decode(secret_bytes(plain), &why, &record), ERR_DAMAGED);
 	CHECK(memmem(why.p, why.n, "newer e2eed", 11) != NULL);
 	for (unsigned op = 0; op < 256; op++) {
@@ -318,7 +381,7 @@ static void test_newer(void)
 		if (known)
 			continue;
 		buf_reset(&why);
-		secret_write(plain)[0] = 2;
+		secret_write(plain)[0] = 3;
 		secret_write(plain)[1] = (uint8_t)op;
 		wrong += record_decode(secret_bytes(plain), &why, &record) != ERR_DAMAGED ||
 			 !memmem(why.p, why.n, "newer e2eed", 11);
@@ -377,7 +440,27 @@ static void test_not_written(void)
 	CHECK(WITH(RECORD_APP_CREATED, name, BYTES_NONE));
 	CHECK(WITH(RECORD_APP_CREATED, n_grants, 0));
 	CHECK(!WITH(RECORD_APP_CREATED, name, BYTES(big, 257)));
-	CHECK(WITH(RECORD_ROOM_KEYS_ADDED, current, RECORD_SAME_CURRENT));
+	CHECK(!WITH(RECORD_ROOM_KEYS_ADDED, current,
+		    RECORD_SAME_CURRENT)); /* it has a current kid, and no current key */
+	CHECK(!WITH(RECORD_ROOM_KEYS_ADDED, current_kid, BYTES_NONE));
+	CHECK(!WITH(RECORD_ROOM_KEYS_ADDED, seq, 2)); /* it tells three things */
+	CHECK(!WITH(RECORD_ROOM_KEY_CREATED, n_keys, 2));
+	CHECK(!WITH(RECORD_KEY_REVOKED, key_id, BYTES_NONE));
+	CHECK(WITH(RECORD_ESCROW_SET, escrow, BYTES_NONE));
+	CHECK(WITH(RECORD_ESCROW_SET, escrow, BYTES(big, 1024)));
+	CHECK(!WITH(RECORD_ESCROW_SET, escrow, BYTES(big, 1025)));
+	CHECK(!WITH(RECORD_EVENTS, app_id, BYTES_LIT("app-1")));
+	CHECK(!WITH(RECORD_EVENTS, n_events, 0));
+	CHECK(!WITH(RECORD_EVENTS, seq, 76)); /* behind the newest change */
+	events[0].seq = 4;
+	CHECK(!encodes(sample(RECORD_EVENTS))); /* not in order */
+	events[0].seq = 3;
+	events[0].kid = BYTES_LIT("k");
+	CHECK(!encodes(sample(RECORD_EVENTS)));
+	events[0].kid = BYTES_NONE;
+	events[0].type = (enum event_type)9;
+	CHECK(!encodes(sample(RECORD_EVENTS)));
+	events[0].type = EVENT_IDENTITY_ROTATED;
 	CHECK(WITH(RECORD_ROOM_KEYS_ADDED, n_keys, 0)); /* makes key 8 current */
 	CHECK(!encodes((struct record){ .op = RECORD_ROOM_KEYS_ADDED,
 					APP,

@@ -55,13 +55,14 @@ static void check_revoked(struct store *store, struct app *app)
 
 	CHECK_INT(store_revoke_app(store, app_id(app)), ERR_FORBIDDEN);
 	CHECK_INT(store_reset_token(store, app_id(app), tokens[1]), ERR_FORBIDDEN);
-	CHECK_INT(store_add_identity(store, app_id(app), identities[0], 0, key_id), ERR_FORBIDDEN);
-	CHECK_INT(store_add_identity(store, app_id(app), identities[2], 0, key_id), ERR_FORBIDDEN);
+	CHECK_INT(add_identity(store, app_id(app), identities[0], 0, key_id), ERR_FORBIDDEN);
+	CHECK_INT(add_identity(store, app_id(app), identities[2], 0, key_id), ERR_FORBIDDEN);
 	CHECK_INT(store_grant(store, app_id(app), BYTES_LIT("roomA"), PERM_READ), ERR_FORBIDDEN);
 	CHECK_INT(store_revoke_grant(store, app_id(app), BYTES_LIT("roomA"), true), ERR_FORBIDDEN);
 	CHECK_INT(store_create_app(store, app_id(app), BYTES_NONE, tokens[1], identities[2], NULL, 0, key_id),
 		  ERR_ALREADY_EXISTS);
-	CHECK_INT(store_add_room_keys(store, app, BYTES_LIT("roomA"), PERM_READ, &key, 1, 0), ERR_ROOM_NOT_AUTHORIZED);
+	CHECK_INT(store_add_room_keys(store, app, BYTES_LIT("roomA"), PERM_READ, false, &key, 1, 0),
+		  ERR_ROOM_NOT_AUTHORIZED);
 	CHECK(!key_id[0] && seq_of(store) == seq);
 }
 
@@ -296,8 +297,8 @@ static void test_snapshot(void)
 	create(store, "app-2");
 	create(store, "revoked");
 	CHECK_INT(create_plain(store, "without rooms"), 0);
-	CHECK_INT(store_add_identity(store, BYTES_LIT("app-1"), identities[1], 1000, key_id), 0);
-	CHECK_INT(store_add_identity(store, BYTES_LIT("app-1"), identities[2], INT64_MAX, key_id), 0);
+	CHECK_INT(add_identity(store, BYTES_LIT("app-1"), identities[1], 1000, key_id), 0);
+	CHECK_INT(add_identity(store, BYTES_LIT("app-1"), identities[2], INT64_MAX, key_id), 0);
 	CHECK_INT(store_reset_token(store, BYTES_LIT("app-2"), tokens[1]), 0);
 	CHECK_INT(add_key(store, "app-1", "roomA", "k0", 0, true), 0);
 	CHECK_INT(add_key(store, "app-1", "roomA", "k1", 1, true), 0);

@@ -21,7 +21,7 @@ static struct store *filled(void)
 	CHECK_INT(add_key(store, "app-1", "roomA", "k1", 1, false), 0);
 	CHECK_INT(add_key(store, "app-1", "roomB", "k2", 2, false), 0);
 	CHECK_INT(drop(store, "app-1", "roomB", false), 0);
-	CHECK_INT(store_add_identity(store, BYTES_LIT("app-1"), identities[1], 1000, key_id), 0);
+	CHECK_INT(add_identity(store, BYTES_LIT("app-1"), identities[1], 1000, key_id), 0);
 	CHECK_INT(store_reset_token(store, BYTES_LIT("app-2"), tokens[1]), 0);
 	CHECK_INT(store_revoke_app(store, BYTES_LIT("gone")), 0);
 	CHECK_INT(add_key(store, "app-2", "roomA", "k3", 3, true), 0);
@@ -54,7 +54,7 @@ static void check_locked(struct store *store)
 	CHECK_INT(create_plain(store, "app-9"), ERR_LOCKED);
 	CHECK_INT(store_revoke_app(store, BYTES_LIT("app-1")), ERR_LOCKED);
 	CHECK_INT(store_reset_token(store, BYTES_LIT("app-1"), tokens[0]), ERR_LOCKED);
-	CHECK_INT(store_add_identity(store, BYTES_LIT("app-1"), identities[2], 0, key_id), ERR_LOCKED);
+	CHECK_INT(add_identity(store, BYTES_LIT("app-1"), identities[2], 0, key_id), ERR_LOCKED);
 	CHECK_INT(grant(store, "app-1", "roomA", PERM_READ), ERR_LOCKED);
 	CHECK_INT(drop(store, "app-1", "roomA", true), ERR_LOCKED);
 	CHECK_INT(store_rewrite(store, &why), ERR_LOCKED);
@@ -105,7 +105,8 @@ static void test_everything_is_back(void)
 		check_locked(store);
 		CHECK(!app_get_view(app) && !app_is_seen(app));
 		CHECK_INT(app_get_ring(app, BYTES_LIT("roomA"), PERM_READ, &ring), ERR_ROOM_NOT_AUTHORIZED);
-		CHECK_INT(store_add_room_keys(store, app, BYTES_LIT("roomA"), PERM_READ, &key, 1, -1), ERR_LOCKED);
+		CHECK_INT(store_add_room_keys(store, app, BYTES_LIT("roomA"), PERM_READ, false, &key, 1, -1),
+			  ERR_LOCKED);
 		CHECK(app_count_rooms(app) == 0 && app_count_keys(app) == 0);
 		CHECK(i == 0 || secret_live() == locked);
 		locked = secret_live();

@@ -89,7 +89,7 @@ static int do_identity(struct store *store)
 {
 	char key_id[UUID_SIZE];
 
-	return store_add_identity(store, BYTES_LIT("app-1"), identities[2], 1000, key_id);
+	return add_identity(store, BYTES_LIT("app-1"), identities[2], 1000, key_id);
 }
 
 static int do_grant(struct store *store)
@@ -163,7 +163,7 @@ static void make_base(void)
 	CHECK_INT(add_key(store, "app-1", "roomA", "k0", 0, true), 0);
 	CHECK_INT(add_key(store, "app-1", "roomA", "k1", 1, false), 0);
 	CHECK_INT(add_key(store, "app-2", "roomB", "k1", 1, false), 0);
-	CHECK_INT(store_add_identity(store, BYTES_LIT("app-2"), identities[1], 1000, (char[UUID_SIZE]){ 0 }), 0);
+	CHECK_INT(add_identity(store, BYTES_LIT("app-2"), identities[1], 1000, (char[UUID_SIZE]){ 0 }), 0);
 	store_free(TAKE(store));
 	copy_file(path, base_path);
 }

@@ -61,7 +61,7 @@ static void change(struct store *store, unsigned i)
 		CHECK_INT(drop(store, "app-1", "roomC", false), 0);
 		break;
 	case 4:
-		CHECK_INT(store_add_identity(store, BYTES_LIT("app-1"), identities[1], 1000, key_id), 0);
+		CHECK_INT(add_identity(store, BYTES_LIT("app-1"), identities[1], 1000, key_id), 0);
 		break;
 	case 5:
 		create(store, "app-3");
