@@ -133,6 +133,7 @@ enum serve_mode {
 enum served {
 	SERVED,		/* done; the reply, if there is one, is in the buffer */
 	SERVED_BY_POOL, /* nothing done: call again with SERVE_ALL where blocking is allowed */
+	SERVED_IN_ORDER, /* the same, but only when what the peer sent before and was SERVED_IN_ORDER, too, has been done */
 };
 
 /**
