@@ -148,6 +148,18 @@ struct p_message {
 	struct param_message message;
 };
 
+struct p_file_open {
+	struct bytes room_id, mode, name, key, iv, sha256;
+};
+
+struct p_file_update {
+	struct bytes file_id, data;
+};
+
+struct p_file_close {
+	struct bytes file_id;
+};
+
 struct p_create_app {
 	struct bytes app_id, name, rooms;
 };
@@ -240,6 +252,11 @@ int m_decrypt(struct call *c); /* m_message.c */
 int m_encrypt(struct call *c);
 int m_decrypt_message(struct call *c);
 int m_encrypt_message(struct call *c);
+
+int m_file_open_check(struct call *c); /* m_file.c */
+int m_file_open(struct call *c);
+int m_file_update(struct call *c);
+int m_file_close(struct call *c);
 
 int m_create_app_check(struct call *c); /* m_app.c */
 int m_create_app(struct call *c);

@@ -28,12 +28,14 @@ int service_init(struct service *svc, struct store *store, const char *audit_pat
 	(void)pthread_mutex_init(&svc->notes, NULL);
 	(void)pthread_mutex_init(&svc->workers_lock, NULL);
 	throttle_init(&svc->throttle);
+	file_table_init(&svc->files);
 	return rand_secret(STORE_TOKEN_SIZE, &svc->no_token);
 }
 
 void service_fini(struct service *svc)
 {
 	audit_close(svc->audit);
+	file_table_fini(&svc->files);
 	throttle_fini(&svc->throttle);
 	secret_freep(&svc->no_token);
 	(void)pthread_mutex_destroy(&svc->workers_lock);
