@@ -444,6 +444,20 @@ void conn_flush(struct conn *conn)
 	settle(conn);
 }
 
+/* The buffer itself, where it can be: answers may be large. */
+static void gather(struct conn *conn, struct buf *answer)
+{
+	struct buf swap = conn->out;
+
+	if (conn->out.n || buf_err(&conn->out) < 0) {
+		buf_put_bytes(&conn->out, buf_bytes(answer));
+		return;
+	}
+	conn->out = *answer;
+	conn->out.max = OUT_MAX;
+	*answer = swap;
+}
+
 void conn_job_done(struct conn *conn, struct job *job)
 {
 	bool in_order = job->in_order;
@@ -457,7 +471,7 @@ void conn_job_done(struct conn *conn, struct job *job)
 	if (buf_err(&job->out) < 0)
 		conn_close(conn, "an answer did not fit into memory");
 	else
-		buf_put_bytes(&conn->out, buf_bytes(&job->out));
+		gather(conn, &job->out);
 	forget_job(conn, job);
 	if (conn->state == CONN_CLOSING)
 		return;
