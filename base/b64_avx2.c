@@ -28,7 +28,7 @@ AVX2 static inline __m256i above(__m256i v, char limit, char n)
 }
 
 /* Values below 64 to characters. */
-AVX2 static __m256i to_chars(__m256i v)
+AVX2 static inline __m256i to_chars(__m256i v)
 {
 	__m256i add = _mm256_set1_epi8('A');
 
@@ -46,21 +46,25 @@ AVX2 static inline __m256i within(__m256i c, char first, char last)
 				   _mm256_cmpgt_epi8(c, _mm256_set1_epi8((char)(first - 1))));
 }
 
-/* Characters to values. Return: false if there is a foreign one. */
-AVX2 static bool to_values(__m256i c, __m256i *ret)
+/* The characters from @first to @last stand for @value and what follows it: mark them in @known, and note in @add what makes them that. */
+AVX2 static inline void range(__m256i c, char first, char last, char value, __m256i *known, __m256i *add)
 {
-	static const struct {
-		char first, last, value;
-	} ranges[] = { { 'A', 'Z', 0 }, { 'a', 'z', 26 }, { '0', '9', 52 }, { '+', '+', 62 }, { '/', '/', 63 } };
-	__m256i add = _mm256_setzero_si256(), known = _mm256_setzero_si256();
+	__m256i in = within(c, first, last);
 
-	for (size_t i = 0; i < sizeof(ranges) / sizeof(ranges[0]); i++) {
-		__m256i in = within(c, ranges[i].first, ranges[i].last);
+	*known = _mm256_or_si256(*known, in);
+	*add = _mm256_or_si256(*add, _mm256_and_si256(in, _mm256_set1_epi8((char)(value - first))));
+}
 
-		known = _mm256_or_si256(known, in);
-		add = _mm256_or_si256(
-			add, _mm256_and_si256(in, _mm256_set1_epi8((char)(ranges[i].value - ranges[i].first))));
-	}
+/* Characters to values. Return: false if there is a foreign one. */
+AVX2 static inline bool to_values(__m256i c, __m256i *ret)
+{
+	__m256i known = _mm256_setzero_si256(), add = _mm256_setzero_si256();
+
+	range(c, 'A', 'Z', 0, &known, &add);
+	range(c, 'a', 'z', 26, &known, &add);
+	range(c, '0', '9', 52, &known, &add);
+	range(c, '+', '+', 62, &known, &add);
+	range(c, '/', '/', 63, &known, &add);
 	*ret = _mm256_add_epi8(c, add);
 	return _mm256_movemask_epi8(known) == -1;
 }
