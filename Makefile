@@ -118,14 +118,14 @@ memory-programs: build/release/without_memfd_secret
 
 # ---- measuring: programs that tests/bench/bench.mjs runs ---------------------------------------------------------
 
-BENCH := $(B)/bench/store $(B)/bench/load
+BENCH := $(B)/bench/store $(B)/bench/load $(B)/bench/files
 
 $(B)/bench/%: $(B)/tests/bench/%.o $(B)/tests/bench/bench.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ALL_LIBS)
 
 .PHONY: bench bench-programs
-bench: deps-bench ## measure the keystore (minutes), and rewrite docs/performance.md with what was found
+bench: deps-bench ## measure keystore and files (minutes), and rewrite docs/performance.md with what was found
 	@$(MAKE) --no-print-directory -s all bench-programs
 	@node tests/bench/bench.mjs
 

@@ -26,8 +26,9 @@ struct job {
 	struct conn *conn; /* borrowed: the loop's; a worker never looks inside */
 	struct peer *peer; /* owned reference */
 	unsigned requests; /* how many of the connection's in-flight requests these are */
-	struct buf in;	   /* the frame; wiped when the job is freed */
-	struct buf out;	   /* the reply */
+	bool in_order; /* of such the connection has one in the pool at a time, which never refuses it: see pool_submit() */
+	struct buf in;	/* the frame; wiped when the job is freed */
+	struct buf out; /* the reply */
 };
 
 /** job_new - copies @frame. Return: 0, ERR_NOMEM */
@@ -43,7 +44,12 @@ void pool_waits(bool waits);
 /** pool_new - start workers, @threads of which are at work at once. Return: 0, ERR_NOMEM, ERR_CRYPTO */
 int pool_new(struct service *svc, unsigned threads, struct pool **ret) WARN_UNUSED;
 
-/** pool_submit - takes @job; on ERR_OVERLOADED it stays the caller's. Any loop. */
+/**
+ * pool_submit - takes @job; on ERR_OVERLOADED it stays the caller's. Any loop.
+ *
+ * A full queue still takes one that is to keep its order: each connection has at most one there, and if one were refused, those that
+ * were sent behind it would be executed without it.
+ */
 int pool_submit(struct pool *pool, struct job *job) WARN_UNUSED;
 
 size_t pool_queued(struct pool *pool);

@@ -29,6 +29,15 @@ int call_failed(struct call *c, int err)
 	return err;
 }
 
+int call_ask_grant(struct call *c, struct bytes room, unsigned perms)
+{
+	int r = app_get_ring(c->peer->app, room, perms, &c->ring);
+
+	if (r == ERR_ROOM_NOT_AUTHORIZED)
+		c->detail = (struct rpc_detail){ .name = "permission", .str = bytes_str(call_perm_name(perms)) };
+	return r;
+}
+
 int call_find_app(struct call *c, struct bytes app_id, struct app **ret)
 {
 	struct app *app = store_find_app(c->svc->store, app_id);

@@ -41,6 +41,7 @@ struct method {
 	const char *name;
 	unsigned roles; /* of enum role */
 	enum lane lane;
+	bool in_order;	      /* a peer's requests are executed in the order sent; with LANE_POOL */
 	bool when_locked;     /* works without the keystore, too */
 	enum audited audited; /* of an admin's call */
 	const char *target;   /* names of the parameters that say what it is done to, separated by spaces */
@@ -71,6 +72,14 @@ int call_bad_param(struct call *c, const char *param);
 
 /** call_failed - @err, with the sentence in c->w->text as data.why */
 int call_failed(struct call *c, int err);
+
+/**
+ * call_ask_grant - may the app do all of @perms in the room? Then c->ring is its ring of keys.
+ *
+ * The dispatcher asks for what a method's row names; a handler asks where that depends on more, before it gives any error but
+ * ERR_INVALID_PARAMS. Once per call. Return: 0; ERR_ROOM_NOT_AUTHORIZED with data.permission.
+ */
+int call_ask_grant(struct call *c, struct bytes room, unsigned perms) WARN_UNUSED;
 
 /** call_find_app - for admin methods. Return: 0 and a reference, ERR_NOT_FOUND */
 int call_find_app(struct call *c, struct bytes app_id, struct app **ret) WARN_UNUSED;
@@ -137,6 +146,18 @@ struct p_encrypt {
 
 struct p_message {
 	struct param_message message;
+};
+
+struct p_file_open {
+	struct bytes room_id, mode, name, key, iv, sha256;
+};
+
+struct p_file_update {
+	struct bytes file_id, data;
+};
+
+struct p_file_close {
+	struct bytes file_id;
 };
 
 struct p_create_app {
@@ -231,6 +252,11 @@ int m_decrypt(struct call *c); /* m_message.c */
 int m_encrypt(struct call *c);
 int m_decrypt_message(struct call *c);
 int m_encrypt_message(struct call *c);
+
+int m_file_open_check(struct call *c); /* m_file.c */
+int m_file_open(struct call *c);
+int m_file_update(struct call *c);
+int m_file_close(struct call *c);
 
 int m_create_app_check(struct call *c); /* m_app.c */
 int m_create_app(struct call *c);

@@ -28,12 +28,14 @@ int service_init(struct service *svc, struct store *store, const char *audit_pat
 	(void)pthread_mutex_init(&svc->notes, NULL);
 	(void)pthread_mutex_init(&svc->workers_lock, NULL);
 	throttle_init(&svc->throttle);
+	file_table_init(&svc->files);
 	return rand_secret(STORE_TOKEN_SIZE, &svc->no_token);
 }
 
 void service_fini(struct service *svc)
 {
 	audit_close(svc->audit);
+	file_table_fini(&svc->files);
 	throttle_fini(&svc->throttle);
 	secret_freep(&svc->no_token);
 	(void)pthread_mutex_destroy(&svc->workers_lock);
@@ -246,14 +248,9 @@ static const struct method *find_method(const struct peer *peer, const struct rp
 	return *ret_err == 0 ? m : NULL;
 }
 
-static int ask_grant(struct call *c, const struct method *m, void *params)
+static struct bytes room_of(const struct method *m, const void *params)
 {
-	const struct bytes *room = (const void *)((const char *)params + m->room_offset);
-	int r = app_get_ring(c->peer->app, *room, m->perms, &c->ring);
-
-	if (r == ERR_ROOM_NOT_AUTHORIZED)
-		c->detail = (struct rpc_detail){ .name = "permission", .str = bytes_str(call_perm_name(m->perms)) };
-	return r;
+	return *(const struct bytes *)(const void *)((const char *)params + m->room_offset);
 }
 
 static int run_method(struct call *c, const struct method *m, struct bytes json)
@@ -270,7 +267,7 @@ static int run_method(struct call *c, const struct method *m, struct bytes json)
 	if (r == 0 && c->locked && !m->when_locked)
 		r = ERR_LOCKED;
 	if (r == 0 && m->perms)
-		r = ask_grant(c, m, params);
+		r = call_ask_grant(c, room_of(m, params), m->perms);
 	if (r == 0 && audited && m->audited == AUDIT_CHANGE)
 		r = may_change(c);
 	if (r == 0)
@@ -334,12 +331,48 @@ static int run(struct service *svc, struct service_worker *w, struct peer *peer,
 	return r == ERR_NEEDS_WORKER ? r : 0;
 }
 
-static bool is_slow(const struct peer *peer, const struct rpc_request *q)
+static enum served place_of(const struct method *m)
+{
+	if (!m || m->lane != LANE_POOL)
+		return SERVED;
+	return m->in_order ? SERVED_IN_ORDER : SERVED_BY_POOL;
+}
+
+static enum served place_of_request(const struct peer *peer, const struct rpc_request *q)
 {
 	int err;
-	const struct method *m = find_method(peer, q, &err);
 
-	return m && m->lane == LANE_POOL;
+	return place_of(find_method(peer, q, &err));
+}
+
+/*
+ * A large frame goes to the pool unlooked at, but for whether it has to keep its place there. Its text is not even known to be JSON: a
+ * worker will find that out, and of what is no JSON it executes nothing, in whatever place.
+ */
+static enum served place_of_unchecked(const struct peer *peer, struct bytes request)
+{
+	struct scan_iter it = scan_iter(request);
+	struct scan_member m;
+
+	while (scan_next_member(&it, &m)) {
+		if (scan_str_is(m.key, BYTES_LIT("method")) && scan_type(m.value) == SCAN_STRING &&
+		    place_of(methods_find(m.value, peer_role(peer))) == SERVED_IN_ORDER)
+			return SERVED_IN_ORDER;
+	}
+	return SERVED_BY_POOL;
+}
+
+static enum served place_of_large(const struct peer *peer, struct bytes frame)
+{
+	struct scan_iter it = scan_iter(frame);
+	enum served served = SERVED_BY_POOL;
+	struct bytes element;
+
+	if (!frame.n || scan_type(frame) != SCAN_ARRAY)
+		return place_of_unchecked(peer, frame);
+	while (served != SERVED_IN_ORDER && scan_next_element(&it, &element))
+		served = place_of_unchecked(peer, element);
+	return served;
 }
 
 void service_refuse(struct buf *out, int err, size_t limit)
@@ -364,18 +397,25 @@ static unsigned count_elements(struct bytes array, unsigned at_most)
 }
 
 /* A batch may be begun again on a worker (ERR_NEEDS_WORKER), so one that authenticates goes there at once. */
-static bool batch_is_slow(const struct peer *peer, struct bytes array)
+static enum served place_of_batch(const struct peer *peer, struct bytes array)
 {
 	struct scan_iter it = scan_iter(array);
+	enum served served = SERVED;
 	struct rpc_request q;
 	struct bytes element;
 
-	while (scan_next_element(&it, &element)) {
-		if (rpc_parse(element, &q) == 0 &&
-		    (is_slow(peer, &q) || scan_str_is(q.method, BYTES_LIT("authenticate"))))
-			return true;
+	while (served != SERVED_IN_ORDER && scan_next_element(&it, &element)) {
+		enum served one;
+
+		if (rpc_parse(element, &q) < 0)
+			continue;
+		one = place_of_request(peer, &q);
+		if (one != SERVED)
+			served = one;
+		else if (served == SERVED && scan_str_is(q.method, BYTES_LIT("authenticate")))
+			served = SERVED_BY_POOL;
 	}
-	return false;
+	return served;
 }
 
 static int run_batch(struct service *svc, struct service_worker *w, struct peer *peer, struct bytes array, int refusal,
@@ -406,6 +446,7 @@ static int run_batch(struct service *svc, struct service_worker *w, struct peer 
 static enum served serve_checked(struct service *svc, struct service_worker *w, struct peer *peer, struct bytes frame,
 				 bool fast, int refusal, struct buf *out, unsigned *ret_requests)
 {
+	enum served place = SERVED;
 	struct rpc_request q;
 	int r;
 
@@ -417,13 +458,17 @@ static enum served serve_checked(struct service *svc, struct service_worker *w, 
 			return SERVED;
 		}
 		*ret_requests = n;
-		if (fast && batch_is_slow(peer, frame))
-			return SERVED_BY_POOL;
+		if (fast)
+			place = place_of_batch(peer, frame);
+		if (place != SERVED)
+			return place;
 		return run_batch(svc, w, peer, frame, refusal, !fast, out) < 0 ? SERVED_BY_POOL : SERVED;
 	}
 	r = rpc_parse(frame, &q);
-	if (fast && r == 0 && is_slow(peer, &q))
-		return SERVED_BY_POOL;
+	if (fast && r == 0)
+		place = place_of_request(peer, &q);
+	if (place != SERVED)
+		return place;
 	return run(svc, w, peer, &q, r < 0 ? r : refusal, !fast, out) < 0 ? SERVED_BY_POOL : SERVED;
 }
 
@@ -441,7 +486,7 @@ enum served service_handle(struct service *svc, struct service_worker *w, struct
 		fast = false; /* refusing is quick, so nothing goes to the pool any more */
 	}
 	if (fast && frame.n > SERVICE_INLINE_MAX)
-		return SERVED_BY_POOL;
+		return place_of_large(peer, scan_trim(frame));
 	r = scan_check(frame, SCAN_FRAME, RPC_MAX_DEPTH);
 	if (r < 0) {
 		rpc_error(out, BYTES_LIT("null"), r, r == ERR_NOMEM ? &retry_later : NULL);
@@ -450,7 +495,7 @@ enum served service_handle(struct service *svc, struct service_worker *w, struct
 
 		served = serve_checked(svc, w, peer, scan_trim(frame), fast, refusal, out, ret_requests);
 		secret_wipe_registers(); /* the thread may wait for long now */
-		if (served == SERVED_BY_POOL)
+		if (served != SERVED)
 			return served;
 	}
 	if (out->n > start)

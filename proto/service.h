@@ -18,6 +18,7 @@
 #include "crypto/content.h"
 #include "keystore/audit.h"
 #include "keystore/store.h"
+#include "proto/file.h"
 #include "proto/peer.h"
 #include "proto/throttle.h"
 
@@ -80,6 +81,7 @@ struct service {
 	atomic_bool draining;
 	int64_t started_ms;
 	struct throttle throttle;
+	struct file_table files; /* that are open, of all peers; none while it is locked */
 	atomic_ulong unnoted;	 /* failed authentications that the audit trail has no entry of yet */
 	struct secret *no_token; /* stands in for an unknown app's, so that the work is the same */
 };
@@ -133,6 +135,7 @@ enum serve_mode {
 enum served {
 	SERVED,		/* done; the reply, if there is one, is in the buffer */
 	SERVED_BY_POOL, /* nothing done: call again with SERVE_ALL where blocking is allowed */
+	SERVED_IN_ORDER, /* the same, but only when what the peer sent before and was SERVED_IN_ORDER, too, has been done */
 };
 
 /**

@@ -1,10 +1,11 @@
-// `make bench`: what the keystore costs, in figures. Runs the built daemon on keystores of many sizes, prints tables as it goes,
+// `make bench`: what the keystore costs, and files, in figures. Runs the built daemon on keystores of many sizes, prints tables as it goes,
 // and writes docs/performance/ (JSON and plots) and the generated parts of docs/performance.md. Nothing passes or fails.
 //
 //   node tests/bench/bench.mjs              everything; a few minutes
 //   node tests/bench/bench.mjs open group   these sections only; prints, and writes nothing: figures of one run stay together
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
 import os from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -22,6 +23,17 @@ const SLOW_SECONDS = 5;
 
 const say = (text = '') => console.log(text);
 const run = async (program, ...args) => JSON.parse((await promisify(execFile)(join(PROGRAMS, program), args.map(String))).stdout);
+
+// With @secret on standard input, since tokens have no place on a command line.
+async function runWith(secret, program, ...args) {
+	const child = spawn(join(PROGRAMS, program), args.map(String), { stdio: ['pipe', 'pipe', 'inherit'] });
+	let text = '';
+	child.stdout.setEncoding('utf8').on('data', (more) => (text += more));
+	child.stdin.end(`${secret}\n`);
+	const [code] = await once(child, 'close');
+	if (code !== 0) throw new Error(`${program} ended with ${code}`);
+	return JSON.parse(text);
+}
 
 // ---- folders: one that costs no disk, for what is only read, and one on the disk that appends are measured on -----
 
@@ -173,6 +185,36 @@ async function memory() {
 	return rows;
 }
 
+const FILE_CHUNKS = 2048; // of 512 KiB
+
+// With a daemon of its own, so that the peak is of this file alone.
+async function oneFile(mode, depth) {
+	const dir = mkdtempSync(join(inMemory, 'files-'));
+	const { daemon, admin, status } = await start(dir, LIMITED);
+	const { token } = await admin.call('createApp', { appId: 'files', rooms: [{ roomId: 'room', permissions: ['read', 'write'] }] });
+	const { rssBytes } = processMemory(status.pid);
+	const row = await runWith(token, 'files', daemon.appSocket, 'files', 'room', mode, FILE_CHUNKS, depth);
+	const { peakBytes } = processMemory(status.pid);
+	await daemon.terminate();
+	rmSync(dir, { recursive: true });
+	return { ...row, rssBytes, peakBytes };
+}
+
+async function files() {
+	const rows = [];
+	for (const mode of ['encrypt', 'decrypt']) {
+		for (const depth of [1, 8]) {
+			const all = [];
+			while (all.length < REPEATS) all.push(await oneFile(mode, depth));
+			const [quickest] = all.sort((a, b) => a.seconds - b.seconds);
+			rows.push({ ...quickest, floorMibPerSecond: Math.max(...all.map((row) => row.floorMibPerSecond)),
+				peakBytes: Math.max(...all.map((row) => row.peakBytes)) });
+			say(`  ${mode}, ${depth} under way: ${quickest.mibPerSecond} MiB/s`);
+		}
+	}
+	return rows;
+}
+
 const REWRITES = ['verifyKeystore', 'backupKeystore', 'compactKeystore', 'rekeyKeystore'];
 
 async function rewrite() {
@@ -216,7 +258,7 @@ async function machine() {
 
 // ---- run and report ----------------------------------------------------------------------------------------------
 
-const sections = { machine, open, append, group, memory, rewrite };
+const sections = { machine, open, append, group, memory, rewrite, files };
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !Object.hasOwn(sections, name));
 if (unknown.length) {

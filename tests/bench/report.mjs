@@ -114,7 +114,13 @@ function rewrite({ methods, rows }) {
 	};
 }
 
-const SECTIONS = { machine, open, append, group, memory, rewrite };
+const files = (rows) => ({
+	text: table(['direction', 'under way', 'file, MiB', 'time, s', 'MiB/s', 'floor, MiB/s', 'of the floor', 'resident before, MiB', 'peak, MiB'],
+		rows.map((row) => [row.mode, row.depth, fixed(row.bytes / MIB), seconds(row.seconds), fixed(row.mibPerSecond), fixed(row.floorMibPerSecond),
+			fixed(row.mibPerSecond / row.floorMibPerSecond, 2), mib(row.rssBytes), mib(row.peakBytes)])),
+});
+
+const SECTIONS = { machine, open, append, group, memory, rewrite, files };
 
 export const describe = (name, figures) => SECTIONS[name](figures);
 
