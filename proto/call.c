@@ -1,6 +1,8 @@
 /*
  * call - what handlers of several families share
  */
+#include <assert.h>
+
 #include "base/jw.h"
 #include "proto/methods.h"
 
@@ -35,8 +37,35 @@ int call_find_app(struct call *c, struct bytes app_id, struct app **ret)
 
 	if (!app)
 		return ERR_NOT_FOUND;
+	service_works_for(c->w, app);
 	*ret = app;
 	return 0;
+}
+
+int call_get_ring(struct call *c, struct ring **ret)
+{
+	const struct bytes *room = (const void *)((const char *)c->params + c->method->room_offset);
+	int r = app_get_ring(c->peer->app, *room, c->method->perms, ret);
+
+	if (r == ERR_ROOM_NOT_AUTHORIZED)
+		c->detail =
+			(struct rpc_detail){ .name = "permission", .str = bytes_str(call_perm_name(c->method->perms)) };
+	return r;
+}
+
+int call_may_go_on(struct call *c)
+{
+	CLEANUP(ring_unrefp) struct ring *ring = NULL;
+
+	return peer_is_stale(c->peer) ? ERR_UNAUTHENTICATED : call_get_ring(c, &ring);
+}
+
+void call_settle(struct call *c, struct bytes app_id)
+{
+	CLEANUP(app_unrefp) struct app *app = store_find_app(c->svc->store, app_id);
+
+	assert(app); /* it has just been changed, and none ever goes */
+	service_settle(c->w, app);
 }
 
 const char *call_perm_name(unsigned perm)
