@@ -141,6 +141,16 @@ void service_settle(struct service_worker *self, const struct app *app)
 	store_settle_walks(svc->store); /* who walks over all apps works with the state of none in particular */
 }
 
+void service_spread(struct service *svc, void (*item)(void *work, size_t i), void *work, size_t n)
+{
+	if (svc->hooks.spread) {
+		svc->hooks.spread(svc->hooks.arg, item, work, n);
+		return;
+	}
+	for (size_t i = 0; i < n; i++)
+		item(work, i);
+}
+
 /* ---- the audit trail ---- */
 
 void service_put_audit_problem(struct service *svc, struct buf *b)

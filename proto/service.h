@@ -58,6 +58,11 @@ struct service_hooks {
 	 * @why: a sentence about it, which may be empty
 	 */
 	void (*failed)(void *arg, const char *method, int err, struct bytes why);
+	/*
+	 * call @item(@work, i) for each i below @n, on the calling thread and on others that have nothing to do; return when all are done,
+	 * and wiped off the others. NULL: one after the other
+	 */
+	void (*spread)(void *arg, void (*item)(void *work, size_t i), void *work, size_t n);
 };
 
 struct service {
@@ -131,6 +136,13 @@ void service_works_for(struct service_worker *w, const struct app *app);
  * whoever may take long asks now and then whether he still may (call_may_go_on).
  */
 void service_settle(struct service_worker *self, const struct app *app);
+
+/**
+ * service_spread - call @item for each i below @n, in any order and perhaps on several threads at once
+ *
+ * The turn of the calling thread stands for all of them: an item looks at what that turn has found, and finds nothing by itself.
+ */
+void service_spread(struct service *svc, void (*item)(void *work, size_t i), void *work, size_t n);
 
 /** service_note - an entry for the audit trail, if there is one; who has entered only. Failures show in the status. */
 void service_note(struct service *svc, struct audit_entry *entry, bool durable);

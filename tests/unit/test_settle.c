@@ -5,6 +5,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/jw.h"
+#include "crypto/jwk.h"
 #include "proto/vault.h"
 #include "tests/unit/store_fixture.h"
 
@@ -151,6 +153,83 @@ static void test_secrets_are_gone(void)
 	end_holding(&h);
 }
 
+/* ---- a request that takes long ends when it is not wanted any more ---- */
+
+static atomic_uint spreads; /* since they were last set to 0 */
+static struct app *long_app;
+static pthread_t revoker;
+
+static void *take_room_away(void *arg)
+{
+	struct service_worker *w = arg;
+
+	return ask(w, "deauthorizeRoom", "{\"appId\":\"long\",\"roomId\":\"roomA\"}") ? w : NULL;
+}
+
+/* The recipients are read in the first; with the second, the first of many wraps, comes a revocation. */
+static void on_spread(void *arg, void (*item)(void *work, size_t i), void *work, size_t n)
+{
+	(void)arg;
+	for (size_t i = 0; i < n; i++)
+		item(work, i);
+	if (atomic_fetch_add(&spreads, 1) == 1) {
+		struct ring *ring = NULL;
+
+		CHECK_INT(pthread_create(&revoker, NULL, take_room_away, &admin_worker), 0);
+		while (app_get_ring(long_app, BYTES_LIT("roomA"), PERM_ALL, &ring) == 0) {
+			ring_unref(ring);
+			(void)sched_yield();
+		}
+	}
+}
+
+static void test_a_long_request_ends(void)
+{
+	CLEANUP(buf_fini) struct buf key = BUF_INIT(4096), frame = BUF_INIT(1 << 20), out = BUF_INIT(64 << 20);
+	struct service_worker w;
+	struct peer *peer;
+	void *revoked;
+	unsigned n;
+	char kid[16];
+
+	create(store, "long");
+	for (unsigned i = 0; i < 60; i++) { /* 100 recipients make 6,000 wraps of them, which is some rounds */
+		(void)snprintf(kid, sizeof(kid), "kid-%u", i);
+		CHECK_INT(add_key(store, "long", "roomA", kid, i % N_ROOM_KEYS, true), 0);
+	}
+	CHECK_INT(jwk_write_public(identities[1], &key), 0);
+	buf_put_str(&frame, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"wrapRoomKey\",\"params\":{\"roomId\":\"roomA\","
+			    "\"recipients\":[");
+	for (unsigned i = 0; i < 100; i++) {
+		buf_printf(&frame, "%s{\"_id\":\"u%u\",", i ? "," : "", i);
+		jw_bytes(&frame, "public_key", buf_bytes(&key));
+		buf_put_byte(&frame, '}');
+	}
+	buf_put_str(&frame, "]}}");
+	CHECK_INT(buf_err(&frame), 0);
+	long_app = store_find_app(store, BYTES_LIT("long"));
+	CHECK_INT(peer_new(ROLE_NEW, "uid:0", &peer), 0);
+	peer_become_app(peer, app_ref(long_app), app_token_epoch(long_app));
+	CHECK_INT(service_worker_init(&svc, &w), 0);
+
+	atomic_store(&spreads, 0);
+	(void)service_handle(&svc, &w, peer, buf_bytes(&frame), SERVE_ALL, &out, &n);
+	CHECK_INT(atomic_load(&spreads), 2);
+	buf_put_byte(&out, '\0');
+	CHECK(strstr((const char *)out.p, "\"ROOM_NOT_AUTHORIZED\"") && !strstr((const char *)out.p, "\"users\""));
+	CHECK_INT(pthread_join(revoker, &revoked), 0);
+	CHECK(revoked);
+
+	CHECK_INT(grant(store, "long", "roomA", PERM_ALL), 0);
+	svc.hooks.spread = NULL; /* one after the other */
+	buf_reset(&out);
+	(void)service_handle(&svc, &w, peer, buf_bytes(&frame), SERVE_ALL, &out, &n);
+	CHECK(out.n > (size_t)6000 * ROOMKEY_WRAPPED_LEN);
+	service_worker_fini(&w);
+	peer_unref(peer);
+	app_unref(long_app);
+}
+
 static void *narrow(void *arg)
 {
 	struct service_worker *w = arg;
@@ -185,9 +264,9 @@ int main(void)
 	CLEANUP(buf_fini) struct buf why = BUF_INIT(4096);
 	const struct seal seal = own_seal(SEAL_PASSPHRASE, &own);
 	atomic_int sweeps = 0;
-	const struct service_hooks hooks = { .arg = &sweeps,
-					     .sessions_changed = on_sessions_changed,
-					     .unlocked = on_unlocked };
+	const struct service_hooks hooks = {
+		.arg = &sweeps, .sessions_changed = on_sessions_changed, .unlocked = on_unlocked, .spread = on_spread
+	};
 
 	test_start();
 	store_fixture_make();
@@ -205,6 +284,7 @@ int main(void)
 	CHECK_INT(atomic_load(&sweeps), 2);
 	test_secrets_are_gone();
 	test_two_at_once();
+	test_a_long_request_ends();
 
 	peer_unref(admin);
 	service_worker_fini(&admin_worker);
