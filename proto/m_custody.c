@@ -28,7 +28,7 @@ int m_rotate(struct call *c)
 	const struct p_rotate *p = c->params;
 	CLEANUP(app_view_unrefp) const struct app_view *view = NULL;
 	CLEANUP(rsa_unrefp) struct rsa_key *key = NULL;
-	struct rotation rotation;
+	struct rotation rotation = { .previous_expires_ms = 0 };
 	int r = find_active(c, p->app_id, &view); /* before the cost of a key pair; the store decides again */
 
 	buf_reset(&c->w->text);
