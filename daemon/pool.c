@@ -117,10 +117,10 @@ static bool may_help(const struct pool *pool)
 	return pool->spreads && pool->working < pool->limit;
 }
 
-/* One that waits finds out what there is for it. */
+/* After there is more to do, or more may be at work. Who has done a task needs no waking: he looks for the next one himself. */
 static void wake_one(struct pool *pool)
 {
-	if (queued(pool) || pool->spreads)
+	if (may_take(pool) || may_help(pool))
 		(void)pthread_cond_signal(&pool->filled);
 }
 
@@ -189,7 +189,6 @@ static void task_done(struct pool *pool, struct task *task)
 	pool->working--;
 	if (task->spread && --task->spread->helpers == 0)
 		(void)pthread_cond_broadcast(&pool->helped);
-	wake_one(pool); /* one that had to stand by while this one worked */
 	(void)pthread_mutex_unlock(&pool->lock);
 }
 
@@ -292,7 +291,7 @@ int pool_submit(struct pool *pool, struct job *job)
 		r = ERR_OVERLOADED;
 	} else {
 		queue_put(q, job);
-		(void)pthread_cond_signal(&pool->filled);
+		wake_one(pool);
 	}
 	(void)pthread_mutex_unlock(&pool->lock);
 	return r;
