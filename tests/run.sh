@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the tests of one flavour (release, asan, tsan, valgrind), the crash test alone ("crash"), the race test alone ("race"), or everything ("all": both
-# compilers, lint, every flavour).
+# Runs the tests of one flavour (release, asan, tsan, valgrind), the crash test alone ("crash"), the race test alone ("race"), or
+# everything ("all": both compilers, lint, every flavour).
 # Ends with one line that counts: N passed, N failed. A suite's output goes to build/<flavour>/*.log and is shown if it fails.
 set -eu
 cd "$(dirname "$0")/.."

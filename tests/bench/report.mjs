@@ -114,7 +114,13 @@ function rewrite({ methods, rows }) {
 	};
 }
 
-const SECTIONS = { machine, open, append, group, memory, rewrite };
+const wrap = (rows) => ({
+	text: table(['workers', 'recipients', 'keys', 'fastest, ms', 'median, ms', 'wraps/s (fastest)'],
+		rows.map((row) => [row.threads, row.recipients, row.keys, fixed(1000 * row.fastestSeconds, 1), fixed(1000 * row.medianSeconds, 1),
+			fixed((row.recipients * row.keys) / row.fastestSeconds)])),
+});
+
+const SECTIONS = { machine, open, append, group, memory, rewrite, wrap };
 
 export const describe = (name, figures) => SECTIONS[name](figures);
 
