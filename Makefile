@@ -192,6 +192,10 @@ valgrind: ## all tests under valgrind
 crash: all $(B)/faults.so ## 1000 kills, failures and losses of power: nothing is lost
 	@E2EED_KILLS=$${E2EED_KILLS:-1000} tests/run.sh crash
 
+.PHONY: race
+race: ## revocations against what apps do, 60 s each under ASan and TSan
+	@tests/run.sh race
+
 # ---- lint --------------------------------------------------------------------------------------------------------
 
 C_FILES := $(sort $(wildcard */*.c tests/*/*.c))

@@ -321,6 +321,13 @@ static int on_make_seal(void *arg, const struct service_seal *how, const char **
 	return seals_make(&d->conf, how, ret_param, why, ret);
 }
 
+static void on_spread(void *arg, void (*item)(void *work, size_t i), void *work, size_t n)
+{
+	const struct daemon *d = arg;
+
+	pool_spread(d->pool, item, work, n);
+}
+
 static int with_loops(struct daemon *d)
 {
 	unsigned made = 0, wanted = d->conf.loops;
@@ -353,7 +360,8 @@ static int with_service(struct daemon *d)
 					     .sessions_changed = on_sessions_changed,
 					     .unlocked = on_unlocked,
 					     .status = on_status,
-					     .failed = on_failed };
+					     .failed = on_failed,
+					     .spread = on_spread };
 	int status = EXIT_FAILURE;
 
 	if (service_init(&d->svc, d->store, d->conf.audit, &hooks) == 0) {

@@ -1,10 +1,11 @@
 /*
  * pool - worker threads for what is slow: RSA, PBKDF2, key generation, disk syncs, large frames
  *
- * Admins have a queue of their own, which goes first, so that an app that asks for too much cannot keep them from revoking it. One
- * mutex is over both; results go back to the loop they came from, which takes the whole list at once. Workers run at nice +10, so that
+ * Admins have a queue of their own, which goes first, and for which one worker more may be at work, so that an app that asks for too
+ * much cannot keep them from revoking it. One mutex is over both; results go back to the loop they came from, which takes the whole list at once. Workers run at nice +10, so that
  * a flood of slow requests does not delay what the loops serve themselves. While one waits for the disk a spare one works in its
- * stead: so many changes can share one sync, and disks do not hold up cores.
+ * stead: so many changes can share one sync, and disks do not hold up cores. A worker may spread what it is at over those that have
+ * nothing to do.
  */
 #ifndef E2EED_DAEMON_POOL_H
 #define E2EED_DAEMON_POOL_H
@@ -51,6 +52,14 @@ int pool_new(struct service *svc, unsigned threads, struct pool **ret) WARN_UNUS
  * were sent behind it would be executed without it.
  */
 int pool_submit(struct pool *pool, struct job *job) WARN_UNUSED;
+
+/**
+ * pool_spread - call @item(@work, i) for each i below @n, here and on workers for which no frame waits; returns when all are done
+ *
+ * Within the pool's limit, and piece by piece: a frame that comes goes before the next item. Others than the calling thread wipe what
+ * an item leaves on stack and in registers before it counts as done.
+ */
+void pool_spread(struct pool *pool, void (*item)(void *work, size_t i), void *work, size_t n);
 
 size_t pool_queued(struct pool *pool);
 

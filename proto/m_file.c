@@ -153,7 +153,7 @@ static int open_decrypting(struct call *c)
 int m_file_open(struct call *c)
 {
 	const struct p_file_open *p = c->params;
-	int r = call_ask_grant(c, p->room_id, perm_of(encrypts(p) ? FILE_ENCRYPT : FILE_DECRYPT));
+	int r = call_ask_grant(c, p->room_id, perm_of(encrypts(p) ? FILE_ENCRYPT : FILE_DECRYPT), &c->ring);
 
 	if (r < 0)
 		return r;
@@ -208,7 +208,7 @@ int m_file_update(struct call *c)
 	files_lock(files);
 	file = files_find(files, p->file_id);
 	if (file)
-		r = call_ask_grant(c, file_room(file), perm_of(file_mode(file)));
+		r = call_ask_grant(c, file_room(file), perm_of(file_mode(file)), &c->ring);
 	if (r == 0)
 		r = update(c, file, p->data);
 	if (r == ERR_CRYPTO)
@@ -234,7 +234,7 @@ int m_file_close(struct call *c)
 	files_unlock(files);
 	if (!file)
 		return ERR_NOT_FOUND;
-	r = call_ask_grant(c, file_room(file), perm_of(file_mode(file)));
+	r = call_ask_grant(c, file_room(file), perm_of(file_mode(file)), &c->ring);
 	if (r == 0)
 		r = file_final(file, hash, &size);
 	if (r < 0)

@@ -161,6 +161,7 @@ int m_authenticate(struct call *c)
 	}
 	open = peer_take_challenge(c->peer, challenge);
 	app = store_find_app(c->svc->store, p->app_id);
+	service_works_for(c->w, app);
 	r = prove(c, app, challenge, server_proof, &epoch);
 	if (r == 0 && !open)
 		r = ERR_AUTHENTICATION_FAILED;

@@ -26,7 +26,7 @@ int service_init(struct service *svc, struct store *store, const char *audit_pat
 	/* the default kind allocates nothing and cannot fail */
 	(void)pthread_mutex_init(&svc->vault, NULL);
 	(void)pthread_mutex_init(&svc->notes, NULL);
-	(void)pthread_mutex_init(&svc->workers_lock, NULL);
+	(void)pthread_rwlock_init(&svc->workers_lock, NULL); /* the default kind: readers do not wait for writers */
 	throttle_init(&svc->throttle);
 	file_table_init(&svc->files);
 	return rand_secret(STORE_TOKEN_SIZE, &svc->no_token);
@@ -38,7 +38,7 @@ void service_fini(struct service *svc)
 	file_table_fini(&svc->files);
 	throttle_fini(&svc->throttle);
 	secret_freep(&svc->no_token);
-	(void)pthread_mutex_destroy(&svc->workers_lock);
+	(void)pthread_rwlock_destroy(&svc->workers_lock);
 	(void)pthread_mutex_destroy(&svc->notes);
 	(void)pthread_mutex_destroy(&svc->vault);
 }
@@ -54,13 +54,14 @@ int service_worker_init(struct service *svc, struct service_worker *w)
 		.text = BUF_INIT(SCRATCH_MAX),
 	};
 	atomic_init(&w->turn, 0);
+	atomic_init(&w->app, NULL);
 	r = aes_new(&w->aes);
 	if (r < 0)
 		return r;
-	(void)pthread_mutex_lock(&svc->workers_lock);
+	(void)pthread_rwlock_wrlock(&svc->workers_lock);
 	w->next = svc->workers;
 	svc->workers = w;
-	(void)pthread_mutex_unlock(&svc->workers_lock);
+	(void)pthread_rwlock_unlock(&svc->workers_lock);
 	return 0;
 }
 
@@ -68,12 +69,12 @@ void service_worker_fini(struct service_worker *w)
 {
 	struct service_worker **at = &w->svc->workers;
 
-	(void)pthread_mutex_lock(&w->svc->workers_lock);
+	(void)pthread_rwlock_wrlock(&w->svc->workers_lock);
 	while (*at && *at != w) /* its init may have failed */
 		at = &(*at)->next;
 	if (*at)
 		*at = w->next;
-	(void)pthread_mutex_unlock(&w->svc->workers_lock);
+	(void)pthread_rwlock_unlock(&w->svc->workers_lock);
 	aes_freep(&w->aes);
 	content_fini(&w->content);
 	buf_fini(&w->strings);
@@ -94,22 +95,62 @@ void service_leave(struct service_worker *w)
 {
 	uint64_t turn = atomic_load_explicit(&w->turn, memory_order_relaxed);
 
-	if (turn & 1)
+	if (turn & 1) {
+		atomic_store_explicit(&w->app, NULL, memory_order_release);
 		atomic_store(&w->turn, turn + 1);
+	}
+}
+
+/* The end of the turn that @w is in, or, with @app, of its work with that app's state. */
+static void await(struct service_worker *w, const struct app *app)
+{
+	const struct timespec pause = { .tv_nsec = 100000 };
+	uint64_t turn = atomic_load(&w->turn);
+
+	while ((turn & 1) && atomic_load(&w->turn) == turn && (!app || atomic_load(&w->app) == app))
+		(void)nanosleep(&pause, NULL); /* woken early, it looks again */
 }
 
 void service_quiesce(struct service *svc, const struct service_worker *self)
 {
-	const struct timespec pause = { .tv_nsec = 100000 };
+	(void)pthread_rwlock_rdlock(&svc->workers_lock);
+	for (struct service_worker *w = svc->workers; w; w = w->next)
+		if (w != self)
+			await(w, NULL);
+	(void)pthread_rwlock_unlock(&svc->workers_lock);
+}
 
-	(void)pthread_mutex_lock(&svc->workers_lock);
-	for (struct service_worker *w = svc->workers; w; w = w->next) {
-		uint64_t turn = atomic_load(&w->turn);
+void service_works_for(struct service_worker *w, const struct app *app)
+{
+	/*
+	 * Either service_settle() sees this, or we see what was published before it. What lies under the app's lock: whoever has found
+	 * the former state there let go of the lock before the publisher took it, so the store stands before his look at us. The
+	 * token's epoch lies under none: this store and its load are sequentially consistent, as are its store and the look at us.
+	 */
+	atomic_store(&w->app, app);
+}
 
-		while (w != self && (turn & 1) && atomic_load(&w->turn) == turn)
-			(void)nanosleep(&pause, NULL); /* woken early, it looks again */
+void service_settle(struct service_worker *self, const struct app *app)
+{
+	struct service *svc = self->svc;
+
+	/* two who settle do not wait for each other: neither has anything of the app's any more */
+	atomic_store(&self->app, NULL);
+	(void)pthread_rwlock_rdlock(&svc->workers_lock);
+	for (struct service_worker *w = svc->workers; w; w = w->next)
+		await(w, app);
+	(void)pthread_rwlock_unlock(&svc->workers_lock);
+	store_settle_walks(svc->store); /* who walks over all apps works with the state of none in particular */
+}
+
+void service_spread(struct service *svc, void (*item)(void *work, size_t i), void *work, size_t n)
+{
+	if (svc->hooks.spread) {
+		svc->hooks.spread(svc->hooks.arg, item, work, n);
+		return;
 	}
-	(void)pthread_mutex_unlock(&svc->workers_lock);
+	for (size_t i = 0; i < n; i++)
+		item(work, i);
 }
 
 /* ---- the audit trail ---- */
@@ -248,11 +289,6 @@ static const struct method *find_method(const struct peer *peer, const struct rp
 	return *ret_err == 0 ? m : NULL;
 }
 
-static struct bytes room_of(const struct method *m, const void *params)
-{
-	return *(const struct bytes *)(const void *)((const char *)params + m->room_offset);
-}
-
 static int run_method(struct call *c, const struct method *m, struct bytes json)
 {
 	_Alignas(16) char params[CALL_MAX_PARAMS_SIZE] = { 0 };
@@ -261,13 +297,14 @@ static int run_method(struct call *c, const struct method *m, struct bytes json)
 
 	assert(m->params_size <= sizeof(params));
 	r = params_parse(m->params, m->n_params, json, &c->w->strings, params, &c->detail);
+	c->method = m;
 	c->params = params;
 	if (r == 0 && m->check)
 		r = m->check(c);
 	if (r == 0 && c->locked && !m->when_locked)
 		r = ERR_LOCKED;
 	if (r == 0 && m->perms)
-		r = call_ask_grant(c, room_of(m, params), m->perms);
+		r = call_ask_grant(c, call_room(c), m->perms, &c->ring);
 	if (r == 0 && audited && m->audited == AUDIT_CHANGE)
 		r = may_change(c);
 	if (r == 0)
@@ -301,6 +338,8 @@ static int run(struct service *svc, struct service_worker *w, struct peer *peer,
 	size_t start = out->n;
 	int r = err;
 
+	if (peer_role(peer) == ROLE_APP)
+		service_works_for(w, peer->app);
 	if (r == 0)
 		m = find_method(peer, q, &r);
 	if (r == 0 && q->params.n && scan_type(q->params) == SCAN_ARRAY) {

@@ -10,6 +10,7 @@ import os from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { startDaemon, ROOT } from '../e2e/lib/daemon.mjs';
+import { makeIdentity } from '../e2e/lib/rc.mjs';
 import { describe, insert } from './report.mjs';
 
 const PROGRAMS = join(ROOT, 'build/release/bench');
@@ -240,6 +241,32 @@ async function rewrite() {
 	return { methods, rows };
 }
 
+const RECIPIENTS = 100, WRAPPED_KEYS = 10, WRAP_ROUNDS = 100;
+
+async function wrap() {
+	const rows = [];
+	const pairs = await Promise.all(Array.from({ length: 10 }, () => makeIdentity()));
+	const recipients = Array.from({ length: RECIPIENTS }, (_, i) => ({ _id: `user-${i}`, public_key: pairs[i % pairs.length].publicText }));
+	for (const threads of [1, 2]) {
+		const daemon = await startDaemon({ config: { workers: { threads } } });
+		const admin = await daemon.admin();
+		const { token } = await admin.call('createApp', { appId: 'app', rooms: [{ roomId: 'room', permissions: ['create', 'distribute'] }] });
+		const client = await daemon.app('app', token);
+		for (let i = 0; i < WRAPPED_KEYS; i++) await client.call('createRoomKey', { roomId: 'room' });
+		const seconds = [];
+		for (let i = 0; i < WRAP_ROUNDS; i++) {
+			const before = performance.now();
+			await client.call('wrapRoomKey', { roomId: 'room', recipients });
+			seconds.push((performance.now() - before) / 1000);
+		}
+		await daemon.stop();
+		seconds.sort((a, b) => a - b);
+		rows.push({ threads, recipients: RECIPIENTS, keys: WRAPPED_KEYS, fastestSeconds: seconds[0], medianSeconds: seconds[WRAP_ROUNDS / 2] });
+		say(`  ${threads} workers: ${(1000 * seconds[0]).toFixed(1)} ms`);
+	}
+	return rows;
+}
+
 async function machine() {
 	const { dir } = await keystore(1);
 	const { daemon, status } = await start(dir);
@@ -258,7 +285,7 @@ async function machine() {
 
 // ---- run and report ----------------------------------------------------------------------------------------------
 
-const sections = { machine, open, append, group, memory, rewrite, files };
+const sections = { machine, open, append, group, memory, rewrite, wrap, files };
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !Object.hasOwn(sections, name));
 if (unknown.length) {

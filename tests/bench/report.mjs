@@ -120,7 +120,13 @@ const files = (rows) => ({
 			fixed(row.mibPerSecond / row.floorMibPerSecond, 2), mib(row.rssBytes), mib(row.peakBytes)])),
 });
 
-const SECTIONS = { machine, open, append, group, memory, rewrite, files };
+const wrap = (rows) => ({
+	text: table(['workers', 'recipients', 'keys', 'fastest, ms', 'median, ms', 'wraps/s (fastest)'],
+		rows.map((row) => [row.threads, row.recipients, row.keys, fixed(1000 * row.fastestSeconds, 1), fixed(1000 * row.medianSeconds, 1),
+			fixed((row.recipients * row.keys) / row.fastestSeconds)])),
+});
+
+const SECTIONS = { machine, open, append, group, memory, rewrite, wrap, files };
 
 export const describe = (name, figures) => SECTIONS[name](figures);
 
