@@ -102,6 +102,7 @@ static void conn_free(struct conn *conn)
 	buf_fini(&conn->held);
 	buf_fini(&conn->out);
 	buf_fini(&conn->sending);
+	buf_fini(&conn->farewell);
 	peer_unref(conn->peer);
 	free(conn);
 }
@@ -120,6 +121,7 @@ void conn_close(struct conn *conn, const char *why)
 	if (conn->state == CONN_CLOSING)
 		return;
 	move_to(conn, CONN_CLOSING, why);
+	feed_leave(conn);
 	forget_stranger(conn);
 	buf_fini(&conn->held);
 	uv_close(&conn->uv.handle, on_closed);
@@ -137,6 +139,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 static void settle(struct conn *conn);
+static void send_out(struct conn *conn);
 
 /* Has it had its share of this wake-up? */
 static bool is_spent(struct conn *conn, size_t more)
@@ -207,6 +210,8 @@ static void serve(struct conn *conn, struct bytes *in)
 		else if (service_handle(&d->svc, &conn->loop->worker, conn->peer, frame, SERVE_FAST, &conn->out,
 					&requests) == SERVED_BY_POOL)
 			submit(conn, frame, requests);
+		else
+			feed_note(conn, &conn->loop->worker.subscription);
 		frame_done(&conn->frames); /* this may be the last call for long */
 		if (is_spent(conn, conn->out.n - before))
 			rest(conn);
@@ -254,6 +259,14 @@ static void settle(struct conn *conn)
 		if (!conn->held.n && conn->held.cap > KEEP_MEMORY)
 			buf_fini(&conn->held);
 	}
+	if (conn->farewell.n && conn->jobs == 0) {
+		buf_put_bytes(&conn->out, buf_bytes(&conn->farewell));
+		buf_fini(&conn->farewell);
+		send_out(conn);
+		if (conn->state == CONN_CLOSING)
+			return;
+	}
+	feed_sent(conn);
 	if (conn->state == CONN_FINISHING && conn->jobs == 0 && !conn->held.n && !conn->out.n && !conn->sending.n) {
 		if (conn->saw_eof)
 			conn_close(conn, "all answered");
@@ -307,10 +320,33 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	settle(conn);
 }
 
+size_t conn_unsent(const struct conn *conn)
+{
+	return conn->out.n + uv_stream_get_write_queue_size(&conn->uv.stream);
+}
+
+void conn_put(struct conn *conn, struct bytes frames)
+{
+	buf_put_bytes(&conn->out, frames);
+	mark_dirty(conn);
+}
+
+void conn_dismiss(struct conn *conn)
+{
+	conn->is_dismissed = true;
+	conn->dismissed_ms = uv_now(&conn->loop->uv);
+	loop_watch_dismissed(conn->loop);
+	buf_fini(&conn->held);
+	mark_dirty(conn); /* the wake-up finds the farewell */
+	if (conn->state == CONN_OPEN)
+		move_to(conn, CONN_FINISHING, "dismissed");
+}
+
 void conn_finish(struct conn *conn)
 {
 	if (conn->state == CONN_OPEN)
 		move_to(conn, CONN_FINISHING, "no more requests");
+	feed_leave(conn);
 	settle(conn);
 }
 
@@ -380,28 +416,35 @@ void conn_flush(struct conn *conn)
 	settle(conn);
 }
 
-void conn_job_done(struct conn *conn, struct job *job)
+void conn_job_back(struct conn *conn)
 {
 	conn->loop->jobs--;
 	conn->jobs--;
+	if (conn->state != CONN_CLOSING)
+		settle(conn);
+	else if (conn->handle_closed && conn->jobs == 0)
+		conn_free(conn);
+}
+
+void conn_job_done(struct conn *conn, struct job *job)
+{
 	conn->in_flight -= job->requests;
 	if (conn->state == CONN_CLOSING) {
 		job_free(job);
-		if (conn->handle_closed && conn->jobs == 0)
-			conn_free(conn);
+		conn_job_back(conn);
 		return;
 	}
 	if (buf_err(&job->out) < 0)
 		conn_close(conn, "an answer did not fit into memory");
 	else
 		buf_put_bytes(&conn->out, buf_bytes(&job->out));
+	feed_note(conn, &job->subscription);
 	job_free(job);
-	if (conn->state == CONN_CLOSING)
-		return;
 	if (conn->is_stranger && peer_role(conn->peer) != ROLE_NEW)
 		forget_stranger(conn);
-	mark_dirty(conn);
-	settle(conn);
+	if (conn->state != CONN_CLOSING)
+		mark_dirty(conn);
+	conn_job_back(conn);
 }
 
 /* ---- start ---- */
@@ -437,6 +480,7 @@ void conn_start(struct loop *loop, struct newcomer *n)
 	conn->held = BUF_INIT(LOOP_READ_SIZE);
 	conn->out = BUF_INIT(OUT_MAX);
 	conn->sending = BUF_INIT(OUT_MAX);
+	conn->farewell = BUF_INIT(4096);
 	frame_reader_init(&conn->frames, atomic_load(&loop->daemon->svc.max_frame_bytes));
 	conn->next = loop->conns;
 	if (conn->next)

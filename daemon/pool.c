@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "base/log.h"
+#include "daemon/feed.h"
 #include "daemon/loop.h"
 
 #define WORKER_NICE 10
@@ -144,8 +145,13 @@ static void *work(void *arg)
 	if (setpriority(PRIO_PROCESS, 0, WORKER_NICE) < 0) /* of this thread, on Linux */
 		log_warning("cannot lower the priority of a worker thread; slow requests may delay fast ones");
 	while ((job = next_job(w->pool))) {
-		(void)service_handle(w->pool->svc, &w->scratch, job->peer, buf_bytes(&job->in), SERVE_ALL, &job->out,
-				     &n);
+		if (job->reads) {
+			feed_read(w->pool->svc, &w->scratch, job);
+		} else {
+			(void)service_handle(w->pool->svc, &w->scratch, job->peer, buf_bytes(&job->in), SERVE_ALL,
+					     &job->out, &n);
+			job->subscription = w->scratch.subscription;
+		}
 		secret_wipe_stack();
 		job_done(w->pool);
 		loop_post_job(job->loop, job);

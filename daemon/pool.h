@@ -22,12 +22,19 @@ struct pool;
 /* one slow frame, owned by one thread at a time */
 struct job {
 	struct job *next;
-	struct loop *loop; /* where the result goes */
-	struct conn *conn; /* borrowed: the loop's; a worker never looks inside */
-	struct peer *peer; /* owned reference */
-	unsigned requests; /* how many of the connection's in-flight requests these are */
-	struct buf in;	   /* the frame; wiped when the job is freed */
-	struct buf out;	   /* the reply */
+	struct loop *loop;		  /* where the result goes */
+	struct conn *conn;		  /* borrowed: the loop's; a worker never looks inside */
+	struct peer *peer;		  /* owned reference */
+	unsigned requests;		  /* how many of the connection's in-flight requests these are */
+	struct buf in;			  /* the frame; wiped when the job is freed */
+	struct buf out;			  /* the reply */
+	struct subscription subscription; /* what the frame has asked for */
+	bool reads;			  /* no frame, but a piece of the log that a subscriber needs (feed_read) */
+	struct {
+		uint64_t since, upto;
+		unsigned number; /* of the subscription */
+		int err;
+	} read;
 };
 
 /** job_new - copies @frame. Return: 0, ERR_NOMEM */

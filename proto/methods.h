@@ -201,6 +201,10 @@ struct p_unlock {
 	struct secret *passphrase;
 };
 
+struct p_subscribe {
+	uint64_t since;
+};
+
 struct p_read_audit {
 	uint64_t since, limit;
 };
@@ -231,6 +235,9 @@ int m_decrypt(struct call *c); /* m_message.c */
 int m_encrypt(struct call *c);
 int m_decrypt_message(struct call *c);
 int m_encrypt_message(struct call *c);
+
+int m_subscribe(struct call *c); /* m_event.c */
+int m_unsubscribe(struct call *c);
 
 int m_create_app_check(struct call *c); /* m_app.c */
 int m_create_app(struct call *c);
