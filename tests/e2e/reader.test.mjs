@@ -132,7 +132,7 @@ describe('the independent reader', () => {
 			const after = await look();
 			await sameAsAnswers(after, daemon, admin, apps);
 			assert.deepEqual(after.state, last.state);
-			assert.deepEqual([...new Set(after.records.map(({ op }) => op))], ['CUSTODY', 'APP', 'ROOM', 'SNAPSHOT_END']);
+			assert.deepEqual([...new Set(after.records.map(({ op }) => op))], ['CUSTODY', 'APP', 'ROOM', 'EVENTS', 'SNAPSHOT_END']);
 			assert.deepEqual([after.header.fileId, after.header.created, after.header.generation], [last.header.fileId, last.header.created, last.header.generation + 1]);
 			const { derived } = after.header;
 			for (const [name, key] of Object.entries(last.header.derived)) assert.equal(derived[name] === key, /AUD|ANC/.test(name), `${name}: only what is for outside stays`);
