@@ -103,6 +103,7 @@ static void conn_free(struct conn *conn)
 	buf_fini(&conn->held);
 	buf_fini(&conn->out);
 	buf_fini(&conn->sending);
+	buf_fini(&conn->farewell);
 	peer_unref(conn->peer);
 	free(conn);
 }
@@ -145,6 +146,7 @@ void conn_close(struct conn *conn, const char *why)
 	if (conn->state == CONN_CLOSING)
 		return;
 	move_to(conn, CONN_CLOSING, why);
+	feed_leave(conn);
 	forget_stranger(conn);
 	buf_fini(&conn->held);
 	while ((job = take_waiting(conn)))
@@ -164,6 +166,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret)
 
 static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf);
 static void settle(struct conn *conn);
+static void send_out(struct conn *conn);
 
 /* Has it had its share of this wake-up? */
 static bool is_spent(struct conn *conn, size_t more)
@@ -250,15 +253,26 @@ static void rest(struct conn *conn)
 	loop->resting = conn;
 }
 
+static void serve_frame(struct conn *conn, struct bytes frame)
+{
+	struct loop *loop = conn->loop;
+	unsigned requests;
+	enum served served =
+		service_handle(&loop->daemon->svc, &loop->worker, conn->peer, frame, SERVE_FAST, &conn->out, &requests);
+
+	if (served == SERVED)
+		feed_note(conn, &loop->worker.subscription);
+	else
+		submit(conn, frame, requests, served == SERVED_IN_ORDER);
+}
+
 static void serve(struct conn *conn, struct bytes *in)
 {
-	struct daemon *d = conn->loop->daemon;
 	struct bytes frame;
-	unsigned requests;
 
-	frame_reader_set_max(&conn->frames, atomic_load_explicit(&d->svc.max_frame_bytes, memory_order_relaxed));
+	frame_reader_set_max(&conn->frames,
+			     atomic_load_explicit(&conn->loop->daemon->svc.max_frame_bytes, memory_order_relaxed));
 	while (may_serve(conn)) {
-		enum served served = SERVED;
 		size_t before = conn->out.n;
 		int r = frame_next(&conn->frames, in, &frame);
 
@@ -267,10 +281,7 @@ static void serve(struct conn *conn, struct bytes *in)
 		if (r < 0)
 			service_refuse(&conn->out, r, r == ERR_TOO_LARGE ? conn->frames.max : 0);
 		else
-			served = service_handle(&d->svc, &conn->loop->worker, conn->peer, frame, SERVE_FAST, &conn->out,
-						&requests);
-		if (served != SERVED)
-			submit(conn, frame, requests, served == SERVED_IN_ORDER);
+			serve_frame(conn, frame);
 		frame_done(&conn->frames); /* this may be the last call for long */
 		if (is_spent(conn, conn->out.n - before))
 			rest(conn);
@@ -318,6 +329,14 @@ static void settle(struct conn *conn)
 		if (!conn->held.n && conn->held.cap > KEEP_MEMORY)
 			buf_fini(&conn->held);
 	}
+	if (conn->farewell.n && conn->jobs == 0) {
+		buf_put_bytes(&conn->out, buf_bytes(&conn->farewell));
+		buf_fini(&conn->farewell);
+		send_out(conn);
+		if (conn->state == CONN_CLOSING)
+			return;
+	}
+	feed_sent(conn);
 	if (conn->state == CONN_FINISHING && conn->jobs == 0 && !conn->held.n && !conn->out.n && !conn->sending.n) {
 		if (conn->saw_eof)
 			conn_close(conn, "all answered");
@@ -371,10 +390,33 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 	settle(conn);
 }
 
+size_t conn_unsent(const struct conn *conn)
+{
+	return conn->out.n + uv_stream_get_write_queue_size(&conn->uv.stream);
+}
+
+void conn_put(struct conn *conn, struct bytes frames)
+{
+	buf_put_bytes(&conn->out, frames);
+	mark_dirty(conn);
+}
+
+void conn_dismiss(struct conn *conn)
+{
+	conn->is_dismissed = true;
+	conn->dismissed_ms = uv_now(&conn->loop->uv);
+	loop_watch_dismissed(conn->loop);
+	buf_fini(&conn->held);
+	mark_dirty(conn); /* the wake-up finds the farewell */
+	if (conn->state == CONN_OPEN)
+		move_to(conn, CONN_FINISHING, "dismissed");
+}
+
 void conn_finish(struct conn *conn)
 {
 	if (conn->state == CONN_OPEN)
 		move_to(conn, CONN_FINISHING, "no more requests");
+	feed_leave(conn);
 	settle(conn);
 }
 
@@ -458,29 +500,40 @@ static void gather(struct conn *conn, struct buf *answer)
 	*answer = swap;
 }
 
+void conn_job_back(struct conn *conn)
+{
+	conn->loop->jobs--;
+	conn->jobs--;
+	if (conn->state != CONN_CLOSING)
+		settle(conn);
+	else if (conn->handle_closed && conn->jobs == 0)
+		conn_free(conn);
+}
+
 void conn_job_done(struct conn *conn, struct job *job)
 {
 	bool in_order = job->in_order;
 
+	conn->in_flight -= job->requests;
+	conn->bytes_in_flight -= job->in.n;
 	if (conn->state == CONN_CLOSING) {
-		forget_job(conn, job);
-		if (conn->handle_closed && conn->jobs == 0)
-			conn_free(conn);
+		job_free(job);
+		conn_job_back(conn);
 		return;
 	}
 	if (buf_err(&job->out) < 0)
 		conn_close(conn, "an answer did not fit into memory");
 	else
 		gather(conn, &job->out);
-	forget_job(conn, job);
-	if (conn->state == CONN_CLOSING)
-		return;
-	if (in_order)
+	feed_note(conn, &job->subscription);
+	job_free(job);
+	if (in_order && conn->state != CONN_CLOSING)
 		submit_next(conn);
 	if (conn->is_stranger && peer_role(conn->peer) != ROLE_NEW)
 		forget_stranger(conn);
-	mark_dirty(conn);
-	settle(conn);
+	if (conn->state != CONN_CLOSING)
+		mark_dirty(conn);
+	conn_job_back(conn);
 }
 
 /* ---- start ---- */
@@ -517,6 +570,7 @@ void conn_start(struct loop *loop, struct newcomer *n)
 	conn->out = BUF_INIT(OUT_MAX);
 	conn->sending = BUF_INIT(OUT_MAX);
 	conn->waiting_tail = &conn->waiting;
+	conn->farewell = BUF_INIT(4096);
 	frame_reader_init(&conn->frames, atomic_load(&loop->daemon->svc.max_frame_bytes));
 	conn->next = loop->conns;
 	if (conn->next)

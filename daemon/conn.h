@@ -19,13 +19,15 @@
 #include <uv.h>
 
 #include "base/buf.h"
+#include "daemon/feed.h"
 #include "daemon/loop.h"
 #include "proto/frame.h"
 #include "proto/peer.h"
 
 enum conn_state { CONN_OPEN, CONN_FINISHING, CONN_LINGERING, CONN_CLOSING, CONN_NR };
 
-#define CONN_LINGER_MS 2000
+#define CONN_LINGER_MS	2000
+#define CONN_DISMISS_MS 5000
 
 struct conn {
 	struct loop *loop;	  /* borrowed */
@@ -55,7 +57,11 @@ struct conn {
 	bool in_order;			     /* one is */
 	size_t moved_this_turn;		     /* bytes read, and bytes of answers made */
 	uint64_t turn;
-	uint64_t since_ms; /* on the loop's clock: of its arrival; from CONN_LINGERING on, of that */
+	struct feed_seat seat; /* among the subscribed ones */
+	struct buf farewell;   /* what it is told last, behind all answers */
+	bool is_dismissed;
+	uint64_t dismissed_ms; /* on the loop's clock */
+	uint64_t since_ms;     /* on the loop's clock: of its arrival; from CONN_LINGERING on, of that */
 };
 
 /** conn_start - take over @n->fd and @n->peer; frees nothing of @n itself. On failure both are released and a line is logged. */
@@ -67,6 +73,17 @@ void conn_job_done(struct conn *conn, struct job *job);
 void conn_flush(struct conn *conn);  /* write what has gathered */
 void conn_resume(struct conn *conn); /* its next turn */
 void conn_close(struct conn *conn, const char *why);
+
+/** conn_job_back - a job of the connection's, whose result was seen to, is no more; the connection may be freed */
+void conn_job_back(struct conn *conn);
+
+size_t conn_unsent(const struct conn *conn); /* bytes that the kernel has not taken yet */
+
+/** conn_put - append frames that no request asked for, which may stand there already; they are sent with the wake-up */
+void conn_put(struct conn *conn, struct bytes frames);
+
+/** conn_dismiss - serve it no more, say the farewell once what is under way is sent, and close; soon, if the peer does not read */
+void conn_dismiss(struct conn *conn);
 
 /** conn_finish - no more reading; close when all is answered and sent */
 void conn_finish(struct conn *conn);

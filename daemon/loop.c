@@ -11,6 +11,8 @@
 #define DRAIN_MS      20000 /* then whoever does not read his answers is cut off */
 #define DRAIN_TICK_MS 100
 
+#define DISMISS_TICK_MS 500
+
 /* ---- from other threads ---- */
 
 static void wake(struct loop *loop)
@@ -56,6 +58,11 @@ void loop_post_drain(struct loop *loop)
 	ask(loop, &loop->drain_asked);
 }
 
+void loop_post_feed(struct loop *loop)
+{
+	ask(loop, &loop->feed_asked);
+}
+
 /* ---- on the loop's own thread ---- */
 
 static void flush_dirty(struct loop *loop)
@@ -79,6 +86,7 @@ static void close_handles(struct loop *loop)
 	uv_close((uv_handle_t *)&loop->resume, NULL);
 	uv_close((uv_handle_t *)&loop->auth_timer, NULL);
 	uv_close((uv_handle_t *)&loop->drain_timer, NULL);
+	uv_close((uv_handle_t *)&loop->dismiss_timer, NULL);
 }
 
 static void go_on_draining(struct loop *loop)
@@ -185,7 +193,10 @@ static void take_back(struct job *job)
 	}
 	for (; in_order; in_order = next) {
 		next = in_order->next;
-		conn_job_done(in_order->conn, in_order);
+		if (in_order->reads)
+			feed_read_done(in_order);
+		else
+			conn_job_done(in_order->conn, in_order);
 	}
 }
 
@@ -194,7 +205,7 @@ static void on_wake(uv_async_t *handle)
 	struct loop *loop = handle->data;
 	struct newcomer *newcomers;
 	struct job *done;
-	bool sweep_asked, drain_asked;
+	bool sweep_asked, drain_asked, feed_asked;
 
 	(void)pthread_mutex_lock(&loop->lock);
 	newcomers = loop->newcomers;
@@ -204,6 +215,8 @@ static void on_wake(uv_async_t *handle)
 	sweep_asked = loop->sweep_asked;
 	loop->sweep_asked = false;
 	drain_asked = loop->drain_asked;
+	feed_asked = loop->feed_asked;
+	loop->feed_asked = false;
 	(void)pthread_mutex_unlock(&loop->lock);
 
 	start_newcomers(loop, newcomers);
@@ -212,8 +225,34 @@ static void on_wake(uv_async_t *handle)
 		sweep(loop);
 		loop_watch_strangers(loop); /* the time they have may have changed */
 	}
+	if (feed_asked || sweep_asked) /* a sweep comes with an unlocking, too */
+		feed_serve(loop);
 	if (drain_asked)
 		start_draining(loop);
+}
+
+static void on_dismiss_tick(uv_timer_t *handle)
+{
+	struct loop *loop = handle->data;
+	uint64_t now = uv_now(&loop->uv);
+	bool any = false;
+
+	for (struct conn *conn = loop->conns; conn; conn = conn->next) {
+		if (!conn->is_dismissed || conn->state == CONN_CLOSING)
+			continue;
+		if (now - conn->dismissed_ms >= CONN_DISMISS_MS)
+			conn_close(conn, "dismissed, and the peer did not read to the end");
+		else
+			any = true;
+	}
+	if (!any)
+		(void)uv_timer_stop(handle); /* always succeeds */
+}
+
+void loop_watch_dismissed(struct loop *loop)
+{
+	if (!uv_is_active((uv_handle_t *)&loop->dismiss_timer))
+		(void)uv_timer_start(&loop->dismiss_timer, on_dismiss_tick, DISMISS_TICK_MS, DISMISS_TICK_MS);
 }
 
 static uint64_t shown_out_ms(const struct loop *loop)
@@ -252,6 +291,7 @@ static void set_data(struct loop *loop)
 	loop->resume.data = loop;
 	loop->auth_timer.data = loop;
 	loop->drain_timer.data = loop;
+	loop->dismiss_timer.data = loop;
 }
 
 int loop_init(struct loop *loop, struct daemon *daemon, unsigned index)
@@ -260,6 +300,7 @@ int loop_init(struct loop *loop, struct daemon *daemon, unsigned index)
 
 	*loop = (struct loop){ .daemon = daemon, .index = index };
 	loop->strangers_tail = &loop->strangers;
+	feed_init(&loop->feed);
 	r = service_worker_init(&daemon->svc, &loop->worker);
 	if (r < 0) {
 		service_worker_fini(&loop->worker);
@@ -281,6 +322,7 @@ int loop_init(struct loop *loop, struct daemon *daemon, unsigned index)
 	(void)uv_idle_init(&loop->uv, &loop->resume);
 	(void)uv_timer_init(&loop->uv, &loop->auth_timer);
 	(void)uv_timer_init(&loop->uv, &loop->drain_timer);
+	(void)uv_timer_init(&loop->uv, &loop->dismiss_timer);
 	set_data(loop);
 	(void)uv_check_start(&loop->after_poll, after_poll);
 	return 0;
@@ -301,6 +343,7 @@ void loop_fini(struct loop *loop)
 	if (uv_loop_close(&loop->uv) < 0)
 		log_error("event loop %u was left with open handles: a defect of e2eed", loop->index);
 	service_worker_fini(&loop->worker);
+	feed_fini(&loop->feed);
 	(void)pthread_mutex_destroy(&loop->lock);
 	sodium_memzero(loop->read_buf, sizeof(loop->read_buf));
 }

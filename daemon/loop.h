@@ -12,6 +12,7 @@
 #include <uv.h>
 
 #include "base/err.h"
+#include "daemon/feed.h"
 #include "daemon/pool.h"
 #include "proto/service.h"
 
@@ -40,18 +41,21 @@ struct loop {
 	uv_idle_t resume;      /* runs while a connection has used up its turn */
 	uv_timer_t auth_timer; /* for the head of `strangers` */
 	uv_timer_t drain_timer;
+	uv_timer_t dismiss_timer; /* while some are dismissed */
 
 	pthread_mutex_t lock;
 	struct newcomer *newcomers; /* lock; newest first */
 	struct job *done;	    /* lock; newest first */
 	bool sweep_asked;	    /* lock: some sessions are stale */
 	bool drain_asked;	    /* lock */
+	bool feed_asked;	    /* lock: there is something for subscribers to do */
 
 	struct conn *conns;	/* all */
 	struct conn *dirty;	/* with something to write */
 	struct conn *resting;	/* that used up their turn */
 	struct conn *strangers; /* not authenticated, oldest first */
 	struct conn **strangers_tail;
+	struct feed feed;
 	size_t n_conns;
 	size_t jobs; /* in the pool, of this loop */
 	uint64_t turn;
@@ -72,7 +76,11 @@ void loop_run(struct loop *loop);
 /** loop_watch_strangers - see to it that the oldest connection that has not authenticated is closed in time */
 void loop_watch_strangers(struct loop *loop);
 
+/** loop_watch_dismissed - see to it that those who were dismissed and do not read are closed in time */
+void loop_watch_dismissed(struct loop *loop);
+
 /* any thread */
+void loop_post_feed(struct loop *loop);				/* there is something for subscribers to do */
 void loop_post_newcomer(struct loop *loop, struct newcomer *n); /* takes it */
 void loop_post_job(struct loop *loop, struct job *job);		/* takes it back */
 void loop_post_sweep(struct loop *loop); /* close sessions that have become stale, look at time limits anew */

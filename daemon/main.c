@@ -127,6 +127,16 @@ static void on_sessions_changed(void *arg)
 		loop_post_sweep(&d->loops[i]);
 }
 
+static void on_news(void *arg)
+{
+	struct daemon *d = arg;
+
+	for (unsigned i = 0; i < d->n_loops; i++) {
+		if (!feed_is_empty(&d->loops[i].feed))
+			loop_post_feed(&d->loops[i]);
+	}
+}
+
 static void on_failed(void *arg, const char *method, int err, struct bytes why)
 {
 	struct daemon *d = arg;
@@ -406,6 +416,7 @@ static int with_store(struct daemon *d)
 		.accept_damaged_tail = d->accept_damaged_tail,
 		.accept_rollback = d->accept_rollback,
 		.waiting = on_disk_wait,
+		.news = on_news,
 		.lost = on_disk_lost,
 		.arg = d,
 	};

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "base/log.h"
+#include "daemon/feed.h"
 #include "daemon/loop.h"
 
 #define WORKER_NICE 10
@@ -192,19 +193,30 @@ static void task_done(struct pool *pool, struct task *task)
 	(void)pthread_mutex_unlock(&pool->lock);
 }
 
+static void do_job(struct worker *w, struct job *job)
+{
+	struct service *svc = w->pool->svc;
+	unsigned n;
+
+	if (job->reads) {
+		feed_read(svc, &w->scratch, job);
+		return;
+	}
+	(void)service_handle(svc, &w->scratch, job->peer, buf_bytes(&job->in), SERVE_ALL, &job->out, &n);
+	job->subscription = w->scratch.subscription;
+}
+
 static void *work(void *arg)
 {
 	struct worker *w = arg;
 	struct task task;
-	unsigned n;
 
 	pool_of_thread = w->pool;
 	if (setpriority(PRIO_PROCESS, 0, WORKER_NICE) < 0) /* of this thread, on Linux */
 		log_warning("cannot lower the priority of a worker thread; slow requests may delay fast ones");
 	while (next_task(w->pool, &task)) {
 		if (task.job)
-			(void)service_handle(w->pool->svc, &w->scratch, task.job->peer, buf_bytes(&task.job->in),
-					     SERVE_ALL, &task.job->out, &n);
+			do_job(w, task.job);
 		else
 			task.spread->item(task.spread->work, task.i);
 		secret_wipe_stack();

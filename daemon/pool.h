@@ -28,8 +28,15 @@ struct job {
 	struct peer *peer; /* owned reference */
 	unsigned requests; /* how many of the connection's in-flight requests these are */
 	bool in_order; /* of such the connection has one in the pool at a time, which never refuses it: see pool_submit() */
-	struct buf in;	/* the frame; wiped when the job is freed */
-	struct buf out; /* the reply */
+	struct buf in;			  /* the frame; wiped when the job is freed */
+	struct buf out;			  /* the reply */
+	struct subscription subscription; /* what the frame has asked for */
+	bool reads;			  /* no frame, but a piece of the log that a subscriber needs (feed_read) */
+	struct {
+		uint64_t since, upto;
+		unsigned number; /* of the subscription */
+		int err;
+	} read;
 };
 
 /** job_new - copies @frame. Return: 0, ERR_NOMEM */

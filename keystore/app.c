@@ -84,6 +84,7 @@ int app_new(struct bytes id, struct app **ret)
 	atomic_init(&app->refs, 1);
 	atomic_init(&app->token_epoch, 0);
 	atomic_init(&app->last_used_ms, 0);
+	atomic_init(&app->events_from, 0);
 	for (int i = 0; i < APP_USE_NR; i++)
 		atomic_init(&app->uses[i], 0);
 	app->rooms = IDMAP_INIT(room_id_of);

@@ -44,6 +44,12 @@ struct app {
 	struct idmap rooms;	     /* owns struct room */
 	const struct app_view *tip;  /* mutator's: reference; the same as view but for what is staged */
 	struct secret *key; /* mutator's: owned; seals the app's secrets in records; NULL of one that is revoked */
+	atomic_uint_fast64_t events_from; /* its events up to this number are not kept; 0: all are */
+	uint64_t n_events;		  /* mutator's: of its events in the file; 0 once it is revoked */
+	struct {
+		uint64_t skip;	  /* events that are still to be left behind */
+		uint64_t from, n; /* as above */
+	} carried;		  /* mutator's: of the file that is being written */
 	size_t id_n;
 	uint8_t id[];
 };

@@ -65,6 +65,25 @@ int sealed_log_verify(const struct sealed_log *log, const struct log_cursor *upt
 	return r < 0 ? r : check_fd(log, fd, log->path, upto, why);
 }
 
+int sealed_log_read(const struct sealed_log *log, const struct log_cursor *from, const struct log_cursor *upto,
+		    sealed_log_replay_fn fn, void *arg, struct buf *why)
+{
+	struct log_walk walk = { .fd = log->fd,
+				 .path = log->path,
+				 .cipher = &log->cipher,
+				 .at = *from,
+				 .size = upto->end,
+				 .replay = fn,
+				 .arg = arg };
+	int r = log_walk(&walk, why);
+
+	if (r != 1)
+		return r;
+	buf_printf(why, "keystore %s: record %llu at offset %llu is cut short", log->path,
+		   (unsigned long long)walk.at.n + 1, (unsigned long long)walk.at.end);
+	return ERR_DAMAGED;
+}
+
 static int copy_bytes(int from, int to, uint64_t n)
 {
 	CLEANUP(buf_fini) struct buf chunk = BUF_INIT(CHUNK);

@@ -57,7 +57,7 @@ struct log_walk {
  * log_walk - from walk->at, which moves, to walk->size
  *
  * Return: 0; 1 where a torn tail starts at walk->at; ERR_DAMAGED, ERR_IO, with a sentence appended to @why; ERR_NOMEM; or what
- * replay returned.
+ * replay returned, other than 0 (and never 1).
  */
 int log_walk(struct log_walk *walk, struct buf *why) WARN_UNUSED;
 

@@ -145,6 +145,11 @@ int log_writer_put(struct log_writer *w, struct bytes plain)
 	return w->fd >= 0 && w->buffered.n >= CHUNK ? flush(w) : 0;
 }
 
+struct log_cursor log_writer_at(const struct log_writer *w)
+{
+	return w->at;
+}
+
 void log_writer_fini(struct log_writer *w)
 {
 	fd_closep(&w->fd);

@@ -82,6 +82,11 @@ struct log_cursor sealed_log_mark(const struct sealed_log *log)
 	return log->durable;
 }
 
+struct log_cursor sealed_log_tip(const struct sealed_log *log)
+{
+	return log->tip;
+}
+
 size_t sealed_log_list_slots(const struct sealed_log *log, struct sealed_log_slot ret[LOG_MAX_SLOTS])
 {
 	for (size_t i = 0; i < log->header.n_slots; i++) {

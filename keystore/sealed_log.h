@@ -7,8 +7,8 @@
  * new data key takes the place of the old one, which is wiped), copy, verify, close. Another backend would offer the same.
  *
  * One process at a time (advisory lock). Threads: the caller serialises all calls (the store's mutation lock) but for
- * sealed_log_sync(), which works on a batch that was taken out, and for sealed_log_copy() and sealed_log_verify(), which need only
- * that no rewrite runs.
+ * sealed_log_sync(), which works on a batch that was taken out, and for sealed_log_read(), sealed_log_copy() and
+ * sealed_log_verify(), which need only that no rewrite runs.
  */
 #ifndef E2EED_KEYSTORE_SEALED_LOG_H
 #define E2EED_KEYSTORE_SEALED_LOG_H
@@ -53,6 +53,7 @@ struct log_writer;
 
 /** log_writer_put - the next record of a file that is being written. Return: 0, ERR_TOO_LARGE, ERR_STORAGE, ERR_NOMEM. */
 int log_writer_put(struct log_writer *w, struct bytes plain) WARN_UNUSED;
+struct log_cursor log_writer_at(const struct log_writer *w); /* where the next one goes */
 
 struct sealed_log_options {
 	bool create; /* make the file (and what the seal keeps) if there is none, and nothing shows that there was one */
@@ -141,8 +142,22 @@ size_t sealed_log_list_slots(const struct sealed_log *log, struct sealed_log_slo
 
 /* ---- looking ---- */
 
-/** sealed_log_mark - where the durable end is, for the two below */
+/** sealed_log_mark - where the durable end is, for the three below */
 struct log_cursor sealed_log_mark(const struct sealed_log *log);
+
+/** sealed_log_tip - where the next record goes that is staged */
+struct log_cursor sealed_log_tip(const struct sealed_log *log);
+
+#define SEALED_LOG_ENOUGH 2
+
+/**
+ * sealed_log_read - the records from @from, a place between two records of this very file, up to @upto
+ * @fn: called for each, as at a replay; SEALED_LOG_ENOUGH ends the reading behind the record
+ *
+ * Return: 0; SEALED_LOG_ENOUGH; ERR_DAMAGED, ERR_IO with a sentence appended to @why; ERR_NOMEM; or what @fn returned.
+ */
+int sealed_log_read(const struct sealed_log *log, const struct log_cursor *from, const struct log_cursor *upto,
+		    sealed_log_replay_fn fn, void *arg, struct buf *why) WARN_UNUSED;
 
 /**
  * sealed_log_verify - read the file again from its name, up to @upto, as it lies on the disk

@@ -9,12 +9,21 @@
 
 #define KEYS_PER_RECORD 1024 /* at 8.5 KiB each, at most, well below the largest record */
 
-static int put(struct log_writer *w, const struct store *store, struct record *record, const struct secret *app_key)
+void snapshot_fini(struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->n_keys; i++)
+		secret_free(snapshot->keys[i]);
+	free(snapshot->keys);
+	event_index_fini(&snapshot->places);
+}
+
+int snapshot_put(const struct snapshot *snapshot, struct log_writer *w, struct record *record,
+		 const struct secret *app_key)
 {
 	CLEANUP(secret_freep) struct secret *plain = NULL;
 	int r;
 
-	record->seq = store->seq;
+	record->seq = snapshot->store->seq;
 	record->time_ms = clock_now_ms();
 	r = record_encode(record, app_key, &plain);
 	return r < 0 ? r : log_writer_put(w, secret_bytes(plain));
@@ -35,8 +44,8 @@ static void keys_freep(struct keys **keys)
 }
 
 /* The keys from @from on, as many as go into a record. */
-static int put_keys(struct log_writer *w, const struct store *store, struct record *record, const struct ring *ring,
-		    size_t from, const struct secret *app_key)
+static int put_keys(const struct snapshot *snapshot, struct log_writer *w, struct record *record,
+		    const struct ring *ring, size_t from, const struct secret *app_key)
 {
 	CLEANUP(keys_freep) struct keys *keys = calloc(1, sizeof(*keys));
 
@@ -59,11 +68,11 @@ static int put_keys(struct log_writer *w, const struct store *store, struct reco
 	}
 	record->keys = keys->list;
 	record->n_keys = keys->n;
-	return put(w, store, record, app_key);
+	return snapshot_put(snapshot, w, record, app_key);
 }
 
-static int put_room(struct log_writer *w, const struct store *store, const struct app *app, const struct room *room,
-		    const struct secret *app_key)
+static int put_room(const struct snapshot *snapshot, struct log_writer *w, const struct app *app,
+		    const struct room *room, const struct secret *app_key)
 {
 	const struct ring_key *current = ring_current(room->now.ring);
 	struct record record = {
@@ -80,7 +89,7 @@ static int put_room(struct log_writer *w, const struct store *store, const struc
 	if (!room->now.perms && !room->now.next_number)
 		return 0; /* as good as none */
 	do {
-		r = put_keys(w, store, &record, room->now.ring, from, app_key);
+		r = put_keys(snapshot, w, &record, room->now.ring, from, app_key);
 		from += KEYS_PER_RECORD;
 	} while (r == 0 && from < ring_len(room->now.ring));
 	return r;
@@ -136,7 +145,8 @@ static int collect(const struct app_view *view, struct identities *ret)
 	return 0;
 }
 
-static int put_app(struct log_writer *w, const struct store *store, const struct app *app, const struct secret *app_key)
+static int put_app(const struct snapshot *snapshot, struct log_writer *w, const struct app *app,
+		   const struct secret *app_key)
 {
 	CLEANUP(identities_fini) struct identities ids = { 0 };
 	const struct app_view *view = app->view;
@@ -153,31 +163,40 @@ static int put_app(struct log_writer *w, const struct store *store, const struct
 		.app_key = app_key ? secret_bytes(app_key) : BYTES_NONE,
 		.token = view->token ? secret_bytes(view->token) : BYTES_NONE,
 		.token_seq = view->token_seq,
+		.events_from = app->carried.from,
 		.escrow = view->escrow ? secret_bytes(view->escrow) : BYTES_NONE,
 		.identities = ids.list,
 		.n_identities = ids.n,
 		.tombstones = ids.tombstones,
 		.n_tombstones = view->n_tombstones,
 	};
-	r = put(w, store, &record, app_key);
+	r = snapshot_put(snapshot, w, &record, app_key);
 	for (size_t i = 0; i < app->rooms.n && r == 0 && app_key; i++)
-		r = put_room(w, store, app, app->rooms.sorted[i], app_key);
+		r = put_room(snapshot, w, app, app->rooms.sorted[i], app_key);
 	return r;
 }
 
 int snapshot_emit(void *arg, struct log_writer *w)
 {
-	const struct snapshot *snapshot = arg;
+	struct snapshot *snapshot = arg;
 	const struct store *store = snapshot->store;
 	struct record custody = { .op = RECORD_CUSTODY, .custody = secret_bytes(store->custody) };
 	struct record end = { .op = RECORD_SNAPSHOT_END };
-	int r = put(w, store, &custody, NULL);
+	struct log_cursor at;
+	int r = snapshot_put(snapshot, w, &custody, NULL);
 
 	for (size_t i = 0; i < snapshot->n_keys && r == 0; i++) {
 		const struct app *app = store->state.apps.sorted[i];
 
 		if (app->view)
-			r = put_app(w, store, app, snapshot->keys[i]);
+			r = put_app(snapshot, w, app, snapshot->keys[i]);
 	}
-	return r < 0 ? r : put(w, store, &end, NULL);
+	if (r == 0)
+		r = snapshot_put_events(snapshot, w);
+	if (r == 0)
+		r = snapshot_put(snapshot, w, &end, NULL);
+	if (r < 0)
+		return r;
+	at = log_writer_at(w);
+	return event_index_add(&snapshot->places, store->seq, &at);
 }

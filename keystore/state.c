@@ -467,6 +467,8 @@ void state_apply(struct state *state, struct change *change)
 			if (room->loading)
 				ring_list_fini(room->loading);
 		}
+		app->n_events = 0; /* that anybody wants */
+		atomic_store(&app->events_from, 0);
 		secret_freep(&app->key); /* with it whatever is left of the app's records on the disk cannot be read */
 	}
 	state_release(change);
@@ -640,6 +642,7 @@ static int load_app(struct state *state, const struct record *record, const stru
 		return r;
 	state_stage(&change);
 	state_apply(state, &change);
+	atomic_store(&app->events_from, record->events_from);
 	return 0;
 }
 
@@ -769,6 +772,8 @@ void state_forget(struct state *state)
 
 		set_tip(app, NULL);
 		app_publish_view(app, NULL);
+		app->n_events = 0;
+		atomic_store(&app->events_from, 0);
 		secret_freep(&app->key);
 		for (size_t k = 0; k < app->rooms.n; k++) {
 			struct room *room = app->rooms.sorted[k];

@@ -11,15 +11,7 @@
 #include "base/clock.h"
 #include "keystore/store_private.h"
 
-#define JOIN_(a_, b_) a_##b_
-#define JOIN(a_, b_)  JOIN_(a_, b_)
-
-/* Hold @mutex_ until the end of the block. */
-#define LOCKED(mutex_)                                                              \
-	CLEANUP(unlockp) pthread_mutex_t *JOIN(locked_mutex_, __LINE__) = (mutex_); \
-	lock(JOIN(locked_mutex_, __LINE__))
-
-static void lock(pthread_mutex_t *mutex)
+void store_hold(pthread_mutex_t *mutex)
 {
 	int r = pthread_mutex_lock(mutex);
 
@@ -27,7 +19,7 @@ static void lock(pthread_mutex_t *mutex)
 	(void)r;
 }
 
-static void unlockp(pthread_mutex_t **mutex)
+void store_unlockp(pthread_mutex_t **mutex)
 {
 	(void)pthread_mutex_unlock(*mutex);
 }
@@ -61,6 +53,11 @@ int store_new(const struct store_options *options, struct store **ret)
 		free(store);
 		return ERR_NOMEM;
 	}
+	if (event_tail_init(&store->tail) < 0) {
+		state_fini(&store->state);
+		free(store);
+		return ERR_NOMEM;
+	}
 	/* the default kinds allocate nothing and cannot fail */
 	(void)pthread_mutex_init(&store->mutation, NULL);
 	(void)pthread_mutex_init(&store->maintenance, NULL);
@@ -84,6 +81,7 @@ void store_free(struct store *store)
 	if (!store)
 		return;
 	store_close_files(store);
+	event_tail_fini(&store->tail);
 	state_fini(&store->state);
 	(void)pthread_cond_destroy(&store->settled);
 	(void)pthread_mutex_destroy(&store->info_lock);
@@ -168,7 +166,7 @@ void store_settle_walks(struct store *store)
 
 /* ---- committing ---- */
 
-static void waiting(struct store *store, bool waits)
+void store_wait_disk(struct store *store, bool waits)
 {
 	if (store->options.waiting)
 		store->options.waiting(store->options.arg, waits);
@@ -177,10 +175,10 @@ static void waiting(struct store *store, bool waits)
 /* With the mutation lock, which is given up meanwhile: until nothing is staged or on its way. */
 static void wait_idle(struct store *store)
 {
-	waiting(store, true);
+	store_wait_disk(store, true);
 	while (store->flushing || store->first)
 		(void)pthread_cond_wait(&store->settled, &store->mutation); /* fails only for mistakes of ours */
-	waiting(store, false);
+	store_wait_disk(store, false);
 }
 
 /*
@@ -191,10 +189,10 @@ static void wait_turn(struct store *store)
 {
 	if (!store->rewrites_waiting)
 		return;
-	waiting(store, true);
+	store_wait_disk(store, true);
 	while (store->rewrites_waiting)
 		(void)pthread_cond_wait(&store->settled, &store->mutation); /* as above */
-	waiting(store, false);
+	store_wait_disk(store, false);
 }
 
 /*
@@ -208,10 +206,10 @@ static bool wait_settled(struct store *store)
 
 	if (store->seq == upto)
 		return true;
-	waiting(store, true);
+	store_wait_disk(store, true);
 	while (store->seq < upto && store->failures == failures)
 		(void)pthread_cond_wait(&store->settled, &store->mutation); /* as above */
-	waiting(store, false);
+	store_wait_disk(store, false);
 	return store->failures == failures;
 }
 
@@ -235,6 +233,24 @@ static void check_lost(struct store *store)
 		store->options.lost(store->options.arg, log.last_errno);
 }
 
+/* A change is durable: it can be seen from now on, and told. */
+static void publish(struct store *store, struct pending *p)
+{
+	/* should there be no memory for the place, reading begins at the one before */
+	(void)event_index_step(&store->places, store->seq, &p->at);
+	store->seq = p->seq;
+	store->erase_due |= p->erases;
+	p->change.app->n_events += p->n_events;
+	state_apply(&store->state, &p->change);
+	event_tail_put(&store->tail, TAKE(p->notes), p->seq);
+}
+
+static void take_back(struct pending *p)
+{
+	event_notes_free(TAKE(p->notes));
+	state_drop(&p->change);
+}
+
 static void settle(struct store *store, struct log_batch *batch, struct pending *list, int r)
 {
 	struct pending *next;
@@ -251,13 +267,10 @@ static void settle(struct store *store, struct log_batch *batch, struct pending 
 	}
 	for (struct pending *p = list; p; p = next) {
 		next = p->next;
-		if (r == 0) {
-			store->seq = p->seq;
-			store->erase_due |= p->erases;
-			state_apply(&store->state, &p->change);
-		} else {
-			state_drop(&p->change);
-		}
+		if (r == 0)
+			publish(store, p);
+		else
+			take_back(p);
 		p->result = r;
 		p->done = true;
 	}
@@ -268,6 +281,8 @@ static void settle(struct store *store, struct log_batch *batch, struct pending 
 		note_anchor(store);
 	}
 	store_note_info(store);
+	if (r == 0 && store->options.news)
+		store->options.news(store->options.arg);
 }
 
 /* With the mutation lock, which is given up while the disk works: write and sync what is staged, for all who wait. */
@@ -281,10 +296,10 @@ static void flush(struct store *store)
 	store->first = store->last = NULL;
 	store->flushing = true;
 	(void)pthread_mutex_unlock(&store->mutation);
-	waiting(store, true);
+	store_wait_disk(store, true);
 	r = sealed_log_sync(&batch);
-	waiting(store, false);
-	lock(&store->mutation);
+	store_wait_disk(store, false);
+	store_hold(&store->mutation);
 	store->syncs++;
 	settle(store, &batch, list, r);
 	store->flushing = false;
@@ -294,11 +309,11 @@ static void flush(struct store *store)
 static int stage(struct store *store, struct record *record, const struct parsed *parsed, struct pending *p)
 {
 	CLEANUP(secret_freep) struct secret *plain = NULL;
-	const size_t n_events = event_count(record);
 	int r;
 
+	p->n_events = event_count(record);
 	for (;;) { /* a number for each event, and one for a change that has none */
-		record->seq = store->tip_seq + (n_events ? n_events : 1);
+		record->seq = store->tip_seq + (p->n_events ? p->n_events : 1);
 		r = state_prepare(&store->state, record, parsed, &p->change);
 		if (r == 0 || r == ERR_NOMEM || wait_settled(store)) /* what stands in the way may not last */
 			break;
@@ -309,8 +324,12 @@ static int stage(struct store *store, struct record *record, const struct parsed
 		return r;
 	r = record_encode(record, p->change.app_key ? p->change.app_key : p->change.app->key, &plain);
 	if (r == 0)
+		r = event_notes_new(record, &p->notes);
+	p->at = sealed_log_tip(store->log);
+	if (r == 0)
 		r = sealed_log_stage(store->log, secret_bytes(plain));
 	if (r < 0) {
+		event_notes_free(TAKE(p->notes));
 		state_release(&p->change);
 		return r;
 	}
@@ -341,9 +360,9 @@ static int commit_as(struct store *store, struct record *record, const struct pa
 			flush(store);
 			continue;
 		}
-		waiting(store, true);
+		store_wait_disk(store, true);
 		(void)pthread_cond_wait(&store->settled, &store->mutation); /* as above */
-		waiting(store, false);
+		store_wait_disk(store, false);
 	}
 	return p->result;
 }
@@ -354,13 +373,6 @@ static int commit(struct store *store, struct record *record, const struct parse
 }
 
 /* ---- rewriting ---- */
-
-static void free_keys(struct snapshot *snapshot)
-{
-	for (size_t i = 0; i < snapshot->n_keys; i++)
-		secret_free(snapshot->keys[i]);
-	free(snapshot->keys);
-}
 
 /* Each rewrite gives each app a new key: the old ones seal what may have been destroyed since. */
 static int make_keys(struct store *store, struct snapshot *snapshot)
@@ -391,7 +403,7 @@ static void adopt_keys(struct store *store, struct snapshot *snapshot)
 /* With both locks, and idle. */
 int store_rewrite_now(struct store *store, const struct log_rewrite *how, struct buf *why, uint32_t *ret_slot)
 {
-	CLEANUP(free_keys) struct snapshot snapshot = { .store = store };
+	CLEANUP(snapshot_fini) struct snapshot snapshot = { .store = store, .why = why };
 	struct log_rewrite rewrite = *how;
 	struct sealed_log_info info;
 	int r = make_keys(store, &snapshot);
@@ -399,10 +411,16 @@ int store_rewrite_now(struct store *store, const struct log_rewrite *how, struct
 	rewrite.emit = snapshot_emit;
 	rewrite.arg = &snapshot;
 	if (r == 0)
+		r = snapshot_plan_events(store, why);
+	if (r == 0)
 		r = sealed_log_rewrite(store->log, &rewrite, why, ret_slot);
 	check_lost(store);
 	if (r == 0) {
 		adopt_keys(store, &snapshot);
+		snapshot_events_carried(store);
+		event_index_fini(&store->places);
+		store->places = snapshot.places;
+		snapshot.places = (struct event_index){ 0 };
 		sealed_log_get_info(store->log, &info);
 		store->base_bytes = info.bytes;
 		store->erase_due = false;

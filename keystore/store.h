@@ -22,6 +22,7 @@
 #include "crypto/rand.h"
 #include "crypto/rsa.h"
 #include "keystore/anchor.h"
+#include "keystore/event.h"
 #include "keystore/ring.h"
 #include "keystore/seal.h"
 #include "keystore/sealed_log.h"
@@ -39,6 +40,7 @@ enum perm { PERM_READ = 1, PERM_WRITE = 2, PERM_CREATE = 4, PERM_DISTRIBUTE = 8 
 #define PERM_ALL 15u
 
 struct store;
+struct event_note;
 struct app; /* an app's place in the store; reference-counted; its id never changes */
 
 struct identity {
@@ -82,6 +84,8 @@ struct store_options {
 	bool read_only;				   /* for a look at a file: no lock, no anchor, no changes */
 	/* a mutation begins (true) or ends (false) to wait for the disk: its thread is idle meanwhile; NULL: nobody cares */
 	void (*waiting)(void *arg, bool waits);
+	/* there are new events, or a change that tells nothing: once for all that were made durable at once; must be quick; NULL: as above */
+	void (*news)(void *arg);
 	/*
 	 * It cannot be told any more whether a change is on the disk, so neither answer to it would be true: end the process, without
 	 * one (@why: errno). Opening the file again finds out. NULL: ERR_STORAGE, and nothing can be changed any more.
@@ -177,6 +181,36 @@ void app_each_room(struct app *app, void (*fn)(void *arg, const struct room_info
 		   void *arg); /* granted ones, by id */
 size_t app_count_rooms(struct app *app);
 size_t app_count_keys(struct app *app); /* of granted rooms */
+
+/* ---- events: what was made durable, in the order of its numbers ---- */
+
+#define STORE_KEPT_EVENTS 10000 /* of each app, at least */
+
+/**
+ * store_event_range - where events can be asked for from: behind any number from @ret_oldest to @ret_newest
+ * @app: whose events; NULL: all apps'
+ *
+ * Any thread. Return: 0, ERR_LOCKED.
+ */
+int store_event_range(struct store *store, const struct app *app, uint64_t *ret_oldest,
+		      uint64_t *ret_newest) WARN_UNUSED;
+
+/** store_recent_events - any thread; all apps' events; as event_tail_get() */
+int store_recent_events(struct store *store, uint64_t since, size_t max, struct event_note **ret, size_t *ret_n,
+			uint64_t *ret_upto) WARN_UNUSED;
+
+/**
+ * store_read_events - from the log: some of the events behind number @since, at most @max
+ * @app:      whose; NULL: all apps'
+ * @fn:       called for each; a negative return ends it
+ * @why:      on ERR_DAMAGED and ERR_IO a sentence for the operator is appended
+ * @ret_upto: whoever has had these has had all up to this number; not above @since only where there is nothing more
+ *
+ * Workers only. Return: 0; ERR_SEQ_TOO_OLD (@since is out of range); ERR_LOCKED; ERR_DAMAGED; ERR_IO; ERR_NOMEM; or what @fn returned.
+ */
+int store_read_events(struct store *store, const struct app *app, uint64_t since, size_t max,
+		      int (*fn)(void *arg, const struct event *event), void *arg, struct buf *why,
+		      uint64_t *ret_upto) WARN_UNUSED;
 
 /* ---- mutations: workers only; 0 means durable and visible; all may return ERR_LOCKED, and ERR_FORBIDDEN of a revoked app ---- */
 

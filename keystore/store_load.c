@@ -13,8 +13,11 @@
 struct replay {
 	struct store *store;
 	struct buf *why;
-	bool ended;	/* the snapshot is behind us */
-	bool continues; /* the place where it was locked is behind us */
+	bool ended;		  /* the snapshot is behind us */
+	bool in_events;		  /* its apps and rooms are */
+	uint64_t event;		  /* number of the last event in it */
+	struct log_cursor before; /* where the record begins */
+	bool continues;		  /* the place where it was locked is behind us */
 };
 
 static int contradiction(struct replay *replay, const char *what)
@@ -23,9 +26,28 @@ static int contradiction(struct replay *replay, const char *what)
 	return ERR_DAMAGED;
 }
 
+static int take_events(struct replay *replay, const struct record *record)
+{
+	struct store *store = replay->store;
+
+	if (!store->custody || record->events[0].seq <= replay->event)
+		return contradiction(replay, "the events of the snapshot are not in order");
+	for (size_t i = 0; i < record->n_events; i++) {
+		const struct event *event = &record->events[i];
+		struct app *app = state_find_tip(&store->state, event->app_id);
+
+		if (!app || app->tip->revoked_ms || event->seq <= atomic_load(&app->events_from))
+			return contradiction(replay, "a snapshot has an event that is none of its apps'");
+		app->n_events++;
+	}
+	replay->in_events = true;
+	return event_index_add(&store->places, replay->event, &replay->before);
+}
+
 static int take_snapshot_record(struct replay *replay, const struct log_cursor *at, const struct record *record)
 {
 	struct store *store = replay->store;
+	int r;
 
 	switch (record->op) {
 	case RECORD_CUSTODY:
@@ -36,41 +58,64 @@ static int take_snapshot_record(struct replay *replay, const struct log_cursor *
 		replay->ended = true;
 		store->seq = record->seq;
 		store->base_bytes = at->end;
-		return store->custody ? 0 : contradiction(replay, "there is no custody key before it");
+		if (!store->custody)
+			return contradiction(replay, "there is no custody key before it");
+		if (replay->event > record->seq)
+			return contradiction(replay, "the snapshot ends before its events do");
+		return event_index_add(&store->places, record->seq, at);
+	case RECORD_EVENTS:
+		r = take_events(replay, record);
+		replay->event = record->events[record->n_events - 1].seq;
+		return r;
 	case RECORD_APP:
 	case RECORD_ROOM:
+		if (replay->in_events)
+			return contradiction(replay, "an app or a room stands behind the events of the snapshot");
 		return state_load(&store->state, record, replay->why);
 	default:
 		return contradiction(replay, "a change stands before the end of the snapshot");
 	}
 }
 
+static int take_change(struct replay *replay, const struct record *record)
+{
+	struct store *store = replay->store;
+	size_t n_events = event_count(record);
+	struct app *app;
+	int r;
+
+	if (record->op >= RECORD_CUSTODY)
+		return contradiction(replay, "a record of a snapshot stands behind its end");
+	if (record->seq < store->seq + (n_events ? n_events : 1))
+		return contradiction(replay, "the changes are not numbered in order");
+	r = state_load(&store->state, record, replay->why);
+	if (r == 0)
+		r = event_index_step(&store->places, store->seq, &replay->before);
+	if (r < 0)
+		return r;
+	app = state_find_tip(&store->state, record->app_id);
+	if (app)
+		app->n_events += n_events;
+	store->seq = record->seq;
+	if (record_destroys(record))
+		store->erase_due = true;
+	return 0;
+}
+
 static int replay_record(void *arg, const struct log_cursor *at, struct bytes plain)
 {
 	struct replay *replay = arg;
 	CLEANUP(record_fini) struct record record = { 0 };
-	struct store *store = replay->store;
-	size_t n_events;
+	const struct store *store = replay->store;
 	int r = record_decode(plain, replay->why, &record);
 
 	if (r < 0)
 		return r;
 	if (at->n == store->left_at.n && memcmp(at->chain, store->left_at.chain, LOG_CHAIN_SIZE) == 0)
 		replay->continues = true;
-	if (!replay->ended)
-		return take_snapshot_record(replay, at, &record);
-	if (record.op >= RECORD_CUSTODY)
-		return contradiction(replay, "a record of a snapshot stands behind its end");
-	n_events = event_count(&record);
-	if (record.seq < store->seq + (n_events ? n_events : 1))
-		return contradiction(replay, "the changes are not numbered in order");
-	r = state_load(&store->state, &record, replay->why);
-	if (r < 0)
-		return r;
-	store->seq = record.seq;
-	if (record_destroys(&record))
-		store->erase_due = true;
-	return 0;
+	r = replay->ended ? take_change(replay, &record) : take_snapshot_record(replay, at, &record);
+	replay->before = *at;
+	return r;
 }
 
 static int replayed_all(void *arg, struct buf *why)
@@ -91,6 +136,9 @@ void store_close_files(struct store *store)
 	anchor_close(TAKE(store->anchor));
 	sealed_log_close(TAKE(store->log));
 	secret_freep(&store->custody);
+	event_index_fini(&store->places);
+	if (store->tail.notes) /* of a store that was made to its end */
+		event_tail_shut(&store->tail);
 	store->seq = store->tip_seq = 0;
 	store->erase_due = false;
 }
@@ -193,7 +241,7 @@ static int check_anchor(struct store *store, struct buf *why, struct anchor_mark
 static int load_once(struct store *store, const struct seal *seal, struct buf *why, bool *ret_continues)
 {
 	struct replay replay = { .store = store, .why = why };
-	struct snapshot empty = { .store = store };
+	CLEANUP(snapshot_fini) struct snapshot empty = { .why = why };
 	struct sealed_log_options options = {
 		.emit = snapshot_emit,
 		.arg = &empty,
@@ -269,6 +317,7 @@ int store_load(struct store *store, const struct seal *seal, struct buf *why)
 		state_forget(&store->state);
 	} else {
 		store->options.accept_damaged_tail = store->options.accept_rollback = false;
+		event_tail_open(&store->tail, store->seq);
 	}
 	store_note_info(store);
 	return r;

@@ -7,8 +7,19 @@
 
 #include <pthread.h>
 
+#include "base/cleanup.h"
+#include "keystore/event_index.h"
+#include "keystore/event_tail.h"
 #include "keystore/state.h"
 #include "keystore/store.h"
+
+#define JOIN_(a_, b_) a_##b_
+#define JOIN(a_, b_)  JOIN_(a_, b_)
+
+/* Hold @mutex_ until the end of the block. */
+#define LOCKED(mutex_)                                                                    \
+	CLEANUP(store_unlockp) pthread_mutex_t *JOIN(locked_mutex_, __LINE__) = (mutex_); \
+	store_hold(JOIN(locked_mutex_, __LINE__))
 
 #define COMPACTION_SLACK \
 	((uint64_t)4 << 20) /* bytes that a file may grow beyond twice its size when it was rewritten last */
@@ -22,6 +33,9 @@ struct pending {
 	struct pending *next;
 	struct change change;
 	uint64_t seq;
+	struct log_cursor at;	  /* where its record begins */
+	struct event_note *notes; /* owned, until they are told; as many as n_events */
+	size_t n_events;
 	char former_key_id[UUID_SIZE]; /* as in struct change */
 	bool erases;
 	bool done;
@@ -39,6 +53,7 @@ struct store {
 	struct anchor *anchor;	/* owned; NULL: none */
 	struct secret *custody; /* owned: root of the keys for what lies outside the file */
 	struct state state;
+	struct event_index places;    /* of events in the file */
 	struct pending *first, *last; /* staged, not on their way yet */
 	bool flushing;		      /* some are on their way */
 	uint64_t seq, tip_seq;	      /* of the newest durable change; of the newest staged one */
@@ -50,6 +65,8 @@ struct store {
 	unsigned long syncs;
 	unsigned rewrites_waiting; /* for what is staged to be settled; nothing more is staged meanwhile */
 	struct log_cursor left_at; /* where the file ended when it was locked; n is 0 before the first time */
+
+	struct event_tail tail; /* with a lock of its own */
 
 	pthread_mutex_t info_lock; /* over info: a copy, so that looking does not wait for a disk */
 	struct store_info info;
@@ -64,18 +81,41 @@ void store_close_files(struct store *store);
 
 /* ---- store.c ---- */
 
+void store_hold(pthread_mutex_t *mutex);
+void store_unlockp(pthread_mutex_t **mutex);
+void store_wait_disk(struct store *store, bool waits); /* the thread is idle meanwhile */
+
 int store_rewrite_now(struct store *store, const struct log_rewrite *how, struct buf *why,
 		      uint32_t *ret_slot) WARN_UNUSED;
 
 /* ---- snapshot.c ---- */
 
 struct snapshot {
-	const struct store *store;
-	struct secret **keys; /* a new one for each app of state.apps.sorted; NULL of those that have none */
+	struct store *store;
+	struct buf *why;
+	struct secret **keys; /* owned: a new one for each app of state.apps.sorted; NULL of those that have none */
 	size_t n_keys;
+	struct event_index places; /* in the new file */
 };
+
+void snapshot_fini(struct snapshot *snapshot);
 
 /** snapshot_emit - the whole state as records; for sealed_log_rewrite() and for a new file */
 int snapshot_emit(void *arg, struct log_writer *w) WARN_UNUSED;
+
+/** snapshot_put - a record of a snapshot. Return: 0; as record_encode(), log_writer_put() */
+int snapshot_put(const struct snapshot *snapshot, struct log_writer *w, struct record *record,
+		 const struct secret *app_key) WARN_UNUSED;
+
+/* ---- snapshot_events.c: with both locks, and idle ---- */
+
+/** snapshot_plan_events - find out what is left behind of each app's events. Return: 0; ERR_STORAGE with a sentence; ERR_NOMEM. */
+int snapshot_plan_events(struct store *store, struct buf *why) WARN_UNUSED;
+
+/** snapshot_put_events - Return: as snapshot_plan_events() */
+int snapshot_put_events(struct snapshot *snapshot, struct log_writer *w) WARN_UNUSED;
+
+/** snapshot_events_carried - the new file is there */
+void snapshot_events_carried(struct store *store);
 
 #endif

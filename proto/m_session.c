@@ -52,6 +52,7 @@ int m_hello(struct call *c)
 	jw_str(c->out, NULL, "messages.v1");
 	jw_str(c->out, NULL, "messages.v2");
 	jw_str(c->out, NULL, "files");
+	jw_str(c->out, NULL, "events");
 	jw_str(c->out, NULL, "distribution");
 	jw_array_end(c->out);
 	jw_object(c->out, "limits");

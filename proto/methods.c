@@ -89,6 +89,10 @@ static const struct param t_file_close[] = {
 	ROW(p_file_close, file_id, "fileId", PARAM_ID, MUST, "as fileOpen gave it"),
 };
 
+static const struct param t_subscribe[] = {
+	ROW(p_subscribe, since, "since", PARAM_SEQ, MAY, "events behind this number; left out: what comes from now on"),
+};
+
 static const struct param t_create_app[] = {
 	APP(p_create_app),
 	ROW(p_create_app, name, "name", PARAM_NAME, MAY, "for people"),
@@ -338,6 +342,29 @@ const struct method methods[] = {
 	  .handle = m_wrap_room_key,
 	  .summary = "wrap the room's keys for other members",
 	  .result = "roomId users failed" },
+
+	{ .name = "subscribe",
+	  .roles = ROLE_APP,
+	  .lane = LANE_INLINE,
+	  PARAMS(t_subscribe, p_subscribe),
+	  .handle = m_subscribe,
+	  .summary = "be told of the app's events",
+	  .result = "seq" },
+	{ .name = "subscribe",
+	  .roles = ROLE_ADMIN,
+	  AUDITED(AUDIT_LOOK, ""),
+	  .lane = LANE_POOL,
+	  PARAMS(t_subscribe, p_subscribe),
+	  .handle = m_subscribe,
+	  .summary = "be told of all apps' events",
+	  .result = "seq" },
+	{ .name = "unsubscribe",
+	  .roles = ROLE_APP | ROLE_ADMIN,
+	  .lane = LANE_INLINE,
+	  NO_PARAMS,
+	  .handle = m_unsubscribe,
+	  .summary = "be told no more",
+	  .result = "" },
 
 	{ .name = "createApp",
 	  .roles = ROLE_ADMIN,

@@ -240,6 +240,10 @@ struct p_unlock {
 	struct secret *passphrase;
 };
 
+struct p_subscribe {
+	uint64_t since;
+};
+
 struct p_read_audit {
 	uint64_t since, limit;
 };
@@ -275,6 +279,9 @@ int m_file_open_check(struct call *c); /* m_file.c */
 int m_file_open(struct call *c);
 int m_file_update(struct call *c);
 int m_file_close(struct call *c);
+
+int m_subscribe(struct call *c); /* m_event.c */
+int m_unsubscribe(struct call *c);
 
 int m_create_app_check(struct call *c); /* m_app.c */
 int m_create_app(struct call *c);

@@ -191,6 +191,7 @@ static int parse_one(enum param_type type, struct bytes value, struct buf *strin
 		*(bool *)at = json == SCAN_TRUE;
 		return json == SCAN_TRUE || json == SCAN_FALSE ? 0 : ERR_INVALID_PARAMS;
 	case PARAM_UINT:
+	case PARAM_SEQ:
 		return uint_value(value, at);
 	case PARAM_PAGE:
 		r = uint_value(value, at);
@@ -231,6 +232,8 @@ int params_parse(const struct param *table, size_t n, struct bytes json, struct 
 			*(bool *)(void *)((char *)ret + table[i].offset) = true;
 		if (table[i].type == PARAM_PAGE)
 			*(uint64_t *)(void *)((char *)ret + table[i].offset) = PAGE;
+		if (table[i].type == PARAM_SEQ)
+			*(uint64_t *)(void *)((char *)ret + table[i].offset) = PARAM_NO_SEQ;
 		if (table[i].type == PARAM_GRACE)
 			*(uint64_t *)(void *)((char *)ret + table[i].offset) = PARAM_GRACE_S;
 	}
@@ -285,6 +288,7 @@ const char *param_json_type(enum param_type type)
 	case PARAM_BOOL_ON:
 		return "{\"type\":\"boolean\",\"default\":true}";
 	case PARAM_UINT:
+	case PARAM_SEQ:
 		return "{\"type\":\"integer\",\"minimum\":0,\"maximum\":9007199254740991}";
 	case PARAM_PAGE:
 		return "{\"type\":\"integer\",\"minimum\":1,\"maximum\":1000,\"default\":100}";

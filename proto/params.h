@@ -27,6 +27,7 @@ enum param_type {
 	PARAM_BOOL_ON,	      /* bool, true where left out */
 	PARAM_UINT,	      /* uint64_t: a whole number from 0 to 2^53 - 1 */
 	PARAM_PAGE,	      /* uint64_t: how many entries at most: 1 to PARAM_MAX_PAGE, 100 where left out */
+	PARAM_SEQ,	      /* uint64_t: as PARAM_UINT, PARAM_NO_SEQ where left out */
 	PARAM_GRACE,	      /* uint64_t: seconds up to PARAM_MAX_GRACE, PARAM_GRACE_S where left out */
 	PARAM_OBJECT,	      /* struct bytes: the object's JSON text */
 	PARAM_ARRAY,	      /* struct bytes: the array's JSON text */
@@ -38,6 +39,7 @@ enum param_type {
 
 #define PARAM_MAX_TS   256 /* bytes of a date's JSON text */
 #define PARAM_MAX_PAGE 1000
+#define PARAM_NO_SEQ   UINT64_MAX
 
 /* how long a former identity key goes on unwrapping */
 #define PARAM_GRACE_S	604800

@@ -520,6 +520,7 @@ enum served service_handle(struct service *svc, struct service_worker *w, struct
 	int r;
 
 	*ret_requests = 1;
+	w->subscription = (struct subscription){ .asked = false };
 	if (fast && atomic_load_explicit(&svc->draining, memory_order_relaxed)) {
 		refusal = ERR_SHUTTING_DOWN;
 		fast = false; /* refusing is quick, so nothing goes to the pool any more */

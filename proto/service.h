@@ -91,6 +91,13 @@ struct service {
 	struct secret *no_token; /* stands in for an unknown app's, so that the work is the same */
 };
 
+/* what a frame has asked to be told from now on */
+struct subscription {
+	bool asked; /* otherwise it stays as it is */
+	bool on;
+	uint64_t since;
+};
+
 /* what one thread needs for its work, kept between calls */
 struct service_worker {
 	struct service *svc;
@@ -99,9 +106,10 @@ struct service_worker {
 	const struct app *_Atomic app; /* whose state that is, of one app; only to be compared */
 	struct aes *aes;
 	struct content content;
-	struct buf strings; /* strings of params that had escapes */
-	struct buf plain;   /* a plaintext */
-	struct buf text;    /* whatever a handler composes */
+	struct buf strings;		  /* strings of params that had escapes */
+	struct buf plain;		  /* a plaintext */
+	struct buf text;		  /* whatever a handler composes */
+	struct subscription subscription; /* out: of the last frame that was SERVED */
 };
 
 /** service_init - locked, until vault_unlock(); @store and @audit_path are borrowed. Return: 0, ERR_NOMEM */

@@ -173,6 +173,11 @@ describe('errors', { timeout: 900_000 }, () => {
 			while (!(await app.client.request({ method: 'fileOpen', params: { roomId: 'room', mode: 'encrypt', name: 'x' } })).error);
 			return { roomId: 'room', mode: 'encrypt', name: 'x' };
 		}, { retryAfterMs: 1000 }],
+		['SEQ_TOO_OLD', 'app', 'subscribe', { since: 2 ** 53 - 1 }, { oldest: 0 }],
+		['SEQ_TOO_OLD', 'admin', 'subscribe', { since: 2 ** 53 - 1 }, { oldest: 0 }],
+		['INVALID_PARAMS', 'app', 'subscribe', { since: -1 }, { param: 'since' }],
+		['INVALID_PARAMS', 'app', 'subscribe', { since: 'newest' }, { param: 'since' }],
+		['METHOD_NOT_FOUND', 'app', 'subscribeAll', {}],
 
 		['NOT_FOUND', 'admin', 'getApp', { appId: 'nobody' }],
 		['NOT_FOUND', 'admin', 'resetToken', { appId: 'nobody' }],

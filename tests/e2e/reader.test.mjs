@@ -50,6 +50,19 @@ async function sameAsAnswers({ header, records, tornBytes, state, anchor }, daem
 		createdAt: app.created, rooms: granted(app).length,
 	})), listed.map((app) => ({ ...app, name: app.name || null })));
 
+	const watcher = await daemon.admin(), events = [];
+	await watcher.call('subscribe', { since: Math.max(0, ...state.apps.map(({ eventsFrom }) => eventsFrom)) });
+	// what a revoked app was told leaves the file with its secrets, and the daemon's memory some time later
+	const inUse = new Set(state.apps.filter(({ revoked }) => !revoked).map(({ appId }) => appId));
+	const lasting = state.events.filter(({ appId }) => inUse.has(appId));
+	while (events.length < lasting.length) {
+		const { params } = await watcher.nextFrame();
+		if (inUse.has(params.appId)) events.push(params);
+	}
+	assert.deepEqual(events, lasting);
+	assert.deepEqual(watcher.rawFrames(), []);
+	await watcher.close();
+
 	for (const app of state.apps) {
 		const { identities, rooms } = await admin.call('getApp', { appId: app.appId });
 		assert.deepEqual(app.identities.map(({ keyId, created, expires }, i) => ({ keyId, state: stateOf(i), createdAt: created, expiresAt: expires })), identities);
@@ -99,7 +112,7 @@ const ofApp = (records, appId) => records.filter((record) => record.appId === ap
 describe('the independent reader', () => {
 	test('reads what the daemon answers, before and after each way of rewriting the file', () => withDaemon(async ({ daemon, admin, read: look }) => {
 		const empty = await look();
-		assert.deepEqual([empty.header.generation, empty.state], [1, { seq: 0, apps: [] }]);
+		assert.deepEqual([empty.header.generation, empty.state], [1, { seq: 0, apps: [], events: [] }]);
 		assert.deepEqual(empty.records.map(({ op }) => op), ['CUSTODY', 'SNAPSHOT_END']);
 
 		const { apps, keyId, keys, purged } = await fill(daemon, admin);
@@ -119,7 +132,7 @@ describe('the independent reader', () => {
 			const after = await look();
 			await sameAsAnswers(after, daemon, admin, apps);
 			assert.deepEqual(after.state, last.state);
-			assert.deepEqual([...new Set(after.records.map(({ op }) => op))], ['CUSTODY', 'APP', 'ROOM', 'SNAPSHOT_END']);
+			assert.deepEqual([...new Set(after.records.map(({ op }) => op))], ['CUSTODY', 'APP', 'ROOM', 'EVENTS', 'SNAPSHOT_END']);
 			assert.deepEqual([after.header.fileId, after.header.created, after.header.generation], [last.header.fileId, last.header.created, last.header.generation + 1]);
 			const { derived } = after.header;
 			for (const [name, key] of Object.entries(last.header.derived)) assert.equal(derived[name] === key, /AUD|ANC/.test(name), `${name}: only what is for outside stays`);

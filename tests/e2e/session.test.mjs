@@ -38,7 +38,7 @@ describe('session', { timeout: 900_000 }, () => {
 			assert.match(server, /^e2eed\/\d+\.\d+\.\d+$/);
 			assert.match(challenge, /^[A-Za-z0-9+/]{43}=$/);
 			assert.equal(Buffer.from(challenge, 'base64').length, 32);
-			for (const capability of ['messages.v1', 'messages.v2', 'distribution']) assert.ok(capabilities.includes(capability));
+			for (const capability of ['messages.v1', 'messages.v2', 'events', 'distribution']) assert.ok(capabilities.includes(capability));
 			assert.deepEqual(rest, { protocol: 1, limits: { maxFrameBytes: 1 << 20, maxBatch: 256, maxInFlight: 1024 } });
 		});
 

@@ -181,6 +181,14 @@ function permissions(bits) {
   return ['read', 'write', 'create', 'distribute'].filter((_, i) => bits & (1 << i));
 }
 
+const EVENT_TYPES = [, 'identity.rotated', 'identity.keyRevoked', 'identity.retiredKeyExpired', 'room.authorized', 'room.deauthorized',
+  'roomKey.imported', 'roomKey.rotated', 'token.reset'];
+
+// An event without the members that say nothing.
+function bare(event) {
+  return Object.fromEntries(Object.entries(event).filter(([, value]) => value?.length !== 0));
+}
+
 // @appKeys: by id, of the apps so far
 function parseRecord(plain, appKeys) {
   const c = new Cursor(plain);
@@ -236,6 +244,12 @@ function parseRecord(plain, appKeys) {
     keys();
   } else if (op === 35) {
     has('SNAPSHOT_END');
+  } else if (op === 36) {
+    has('EVENTS', { events: c.list(() => {
+      const event = { seq: Number(c.u64()), time: time(c.i64()), type: EVENT_TYPES[c.u8()], appId: c.text(), roomId: c.text(), kid: c.text(), keyId: c.text(), permissions: permissions(c.u8()) };
+      if (!event.type) throw new Error('unknown type of an event');
+      return bare(event);
+    }) });
   } else {
     throw new Error(`unknown operation ${op}`);
   }
@@ -308,10 +322,18 @@ function addKeys(room, record) {
 }
 
 const snapshotRecords = {
-  APP(apps, { appId, name, created, revoked, appKey, token, escrow, identities, tombstones }) {
+  APP(apps, { appId, name, created, revoked, appKey, token, escrow, eventsFrom, identities, tombstones }) {
     must(!apps.has(appId), 'an app that was there already');
     must(revoked ? !appKey && !token && !identities.length : appKey && token && identities.length, 'half an app');
-    apps.set(appId, { appId, name, created, revoked, token, escrow, identities, tombstones, rooms: new Map() });
+    apps.set(appId, { appId, name, created, revoked, token, escrow, eventsFrom, identities, tombstones, rooms: new Map() });
+  },
+  EVENTS(apps, { seq, events }, told) {
+    for (const event of events) {
+      const app = apps.get(event.appId);
+      must(app && !app.revoked && event.seq > app.eventsFrom, 'an event that is none of its app');
+      must(event.seq > (told.at(-1)?.seq ?? 0) && event.seq <= seq, 'an event out of order');
+      told.push(event);
+    }
   },
   ROOM(apps, record) {
     const rooms = apps.get(record.appId)?.rooms;
@@ -330,13 +352,21 @@ function endKey(apps, { appId, keyId }) {
   return app.identities.splice(at, 1)[0];
 }
 
-// How many things a change tells: so many numbers it takes, the last of them is its own.
-function numbersOf({ op, rooms, keys, current }) {
+// What a change tells, in order; the last event has the change's own number, those before it the numbers before.
+function eventsOf({ op, seq, time: at, appId, roomId, keyId, permissions: granted, rooms, keys, current, currentKid }) {
+  const rotated = current === undefined ? [] : [{ type: 'roomKey.rotated', roomId, kid: currentKid }];
   const told = {
-    APP_CREATED: rooms?.length,
-    ROOM_KEYS_ADDED: (keys?.length ?? 0) + (current === undefined ? 0 : 1),
-  };
-  return Math.max(1, told[op] ?? 1);
+    APP_CREATED: () => rooms.map((room) => ({ type: 'room.authorized', ...room })),
+    TOKEN_SET: () => [{ type: 'token.reset' }],
+    IDENTITY_ADDED: () => [{ type: 'identity.rotated', keyId }],
+    GRANT_SET: () => [{ type: 'room.authorized', roomId, permissions: granted }],
+    GRANT_DROPPED: () => [{ type: 'room.deauthorized', roomId }],
+    ROOM_KEYS_ADDED: () => [...keys.map(({ kid }) => ({ type: 'roomKey.imported', roomId, kid })), ...rotated],
+    ROOM_KEY_CREATED: () => rotated,
+    KEY_REVOKED: () => [{ type: 'identity.keyRevoked', keyId }],
+    KEY_EXPIRED: () => [{ type: 'identity.retiredKeyExpired', keyId }],
+  }[op]?.() ?? [];
+  return told.map((event, i) => ({ seq: seq - (told.length - 1 - i), time: at, appId, ...event }));
 }
 
 const changes = {
@@ -344,7 +374,7 @@ const changes = {
     must(!apps.has(appId), 'an app that was there already');
     const granted = rooms.map(({ roomId, permissions: granting }) => [roomId, { permissions: granting, nextNumber: 0, keys: [] }]);
     const identities = [{ keyId, created, retired: null, expires: null, pkcs8 }];
-    apps.set(appId, { appId, name, created, revoked: null, token, identities, tombstones: [], rooms: new Map(granted) });
+    apps.set(appId, { appId, name, created, revoked: null, token, eventsFrom: 0, identities, tombstones: [], rooms: new Map(granted) });
   },
   TOKEN_SET(apps, { appId, token }) {
     apps.get(appId).token = token;
@@ -394,21 +424,25 @@ const changes = {
 function replay(records) {
   const apps = new Map();
   const end = records.findIndex(({ op }) => op === 'SNAPSHOT_END');
+  const told = [];
   must(records[0]?.op === 'CUSTODY' && end > 0, 'there is no whole snapshot');
   for (const record of records.slice(1, end)) {
     must(record.op in snapshotRecords, `record ${record.number} has no place in a snapshot`);
-    snapshotRecords[record.op](apps, record);
+    must(record.op === 'EVENTS' || !told.length, `record ${record.number} stands behind the events of the snapshot`);
+    snapshotRecords[record.op](apps, record, told);
   }
   let { seq } = records[end];
   for (const record of records.slice(end + 1)) {
     must(record.op in changes, `record ${record.number} has no place behind a snapshot`);
-    must(record.seq >= seq + numbersOf(record), `record ${record.number} is not numbered in order`);
+    const events = eventsOf(record);
+    must(record.seq >= seq + Math.max(1, events.length), `record ${record.number} is not numbered in order`);
     must(record.op === 'APP_CREATED' || apps.get(record.appId)?.revoked === null, `record ${record.number} is of no app in use`);
     changes[record.op](apps, record);
+    told.push(...events);
     seq = record.seq;
   }
   const shown = byId([...apps]).map(([, app]) => ({ ...app, rooms: byId([...app.rooms]).map(showRoom).filter(Boolean) }));
-  return { seq, apps: shown };
+  return { seq, apps: shown, events: told };
 }
 
 const byId = (entries) => entries.sort(([a], [b]) => Buffer.compare(Buffer.from(a), Buffer.from(b)));

@@ -166,6 +166,8 @@ static inline void dump_app(void *arg, struct app *app)
 	buf_printf(b, " %lld %lld token %d %llu rooms %zu keys %zu\n", (long long)view->created_ms,
 		   (long long)view->revoked_ms, which_token(view->token), (unsigned long long)view->token_seq,
 		   app_count_rooms(app), app_count_keys(app));
+	buf_printf(b, " events %llu behind %llu\n", (unsigned long long)app->n_events,
+		   (unsigned long long)atomic_load(&app->events_from));
 	if (app->tip != view || (app->key == NULL) != (view->revoked_ms != 0))
 		buf_put_str(b, " NOT SETTLED\n");
 	for (size_t i = 0; i < view->n_identities; i++) {
