@@ -118,14 +118,14 @@ memory-programs: build/release/without_memfd_secret
 
 # ---- measuring: programs that tests/bench/bench.mjs runs ---------------------------------------------------------
 
-BENCH := $(B)/bench/store $(B)/bench/load
+BENCH := $(B)/bench/store $(B)/bench/load $(B)/bench/files
 
 $(B)/bench/%: $(B)/tests/bench/%.o $(B)/tests/bench/bench.o $(ARCHIVES)
 	@mkdir -p $(@D)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ALL_LIBS)
 
 .PHONY: bench bench-programs
-bench: deps-bench ## measure the keystore (minutes), and rewrite docs/performance.md with what was found
+bench: deps-bench ## measure keystore and files (minutes), and rewrite docs/performance.md with what was found
 	@$(MAKE) --no-print-directory -s all bench-programs
 	@node tests/bench/bench.mjs
 
@@ -191,6 +191,10 @@ valgrind: ## all tests under valgrind
 .PHONY: crash
 crash: all $(B)/faults.so ## 1000 kills, failures and losses of power: nothing is lost
 	@E2EED_KILLS=$${E2EED_KILLS:-1000} tests/run.sh crash
+
+.PHONY: race
+race: ## revocations against what apps do, 60 s each under ASan and TSan
+	@tests/run.sh race
 
 # ---- lint --------------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,12 @@
  * b64.c - tables, four characters to three bytes
  *
  * One loop serves both alphabets; a foreign character's table entry has a bit that no value has, so the loop only
- * gathers and one test at the end refuses.
+ * gathers and one test at the end refuses. Of standard base64, which files come in, the processor may have done most
+ * already.
  */
 #include "base/b64.h"
+
+#include "base/b64_avx2.h"
 
 #define BAD 0x80u
 
@@ -66,7 +69,8 @@ static int decode(const uint8_t *p, size_t n, const uint8_t values[256], uint8_t
 
 int b64_decode(struct bytes text, uint8_t *ret, size_t *ret_n)
 {
-	size_t n = text.n;
+	size_t n = text.n, done, rest;
+	int r;
 
 	/* At most two: a third is left in and refused as a character, and so is padding that does not fit. */
 	if (n > 0 && n % 4 == 0 && text.p[n - 1] == '=') {
@@ -74,7 +78,11 @@ int b64_decode(struct bytes text, uint8_t *ret, size_t *ret_n)
 		if (text.p[n - 1] == '=')
 			n--;
 	}
-	return decode(text.p, n, std_values, ret, ret_n);
+	done = b64_avx2_decode(BYTES(text.p, n), ret);
+	r = decode(text.p + done, n - done, std_values, ret + done / 4 * 3, &rest);
+	if (r == 0)
+		*ret_n = done / 4 * 3 + rest;
+	return r;
 }
 
 int b64url_decode(struct bytes text, uint8_t *ret, size_t *ret_n)
@@ -105,7 +113,8 @@ static char *encode(struct bytes in, const char *chars, char *to)
 
 void b64_encode(struct bytes in, char *ret)
 {
-	char *end = encode(in, std_chars, ret);
+	size_t done = b64_avx2_encode(in, ret);
+	char *end = encode(bytes_sub(in, done, SIZE_MAX), std_chars, ret + done / 3 * 4);
 
 	while ((end - ret) % 4)
 		*end++ = '=';

@@ -39,14 +39,28 @@ struct checker {
 
 /* ---- strings ---- */
 
+/* A set top bit where a byte needs a look; perhaps in bytes behind it as well. */
+static inline uint64_t needs_look(uint64_t w)
+{
+	return (w | (w - SCAN_EACH(0x20)) | ((w ^ SCAN_EACH('"')) - SCAN_EACH(1)) |
+		((w ^ SCAN_EACH('\\')) - SCAN_EACH(1))) &
+	       SCAN_TOP;
+}
+
 /* Over bytes that need no look: ASCII but for control characters, quote and backslash. */
 static const uint8_t *skip_plain(const uint8_t *p, const uint8_t *end)
 {
+	while (end - p >= SCAN_STRIDE) { /* as in skip_string() of scan.c */
+		uint64_t any = 0;
+
+		for (size_t i = 0; i < SCAN_STRIDE; i += 8)
+			any |= needs_look(scan_word(p + i));
+		if (any)
+			break;
+		p += SCAN_STRIDE;
+	}
 	while (end - p >= 8) {
-		uint64_t w = scan_word(p);
-		uint64_t hits = (w | (w - SCAN_EACH(0x20)) | ((w ^ SCAN_EACH('"')) - SCAN_EACH(1)) |
-				 ((w ^ SCAN_EACH('\\')) - SCAN_EACH(1))) &
-				SCAN_TOP;
+		uint64_t hits = needs_look(scan_word(p));
 
 		if (hits)
 			return p + scan_first_hit(hits);

@@ -31,6 +31,7 @@ static inline const uint8_t *scan_skip_space(const uint8_t *p, const uint8_t *en
  */
 #define SCAN_EACH(byte_) (UINT64_C(0x0101010101010101) * (byte_))
 #define SCAN_TOP	 SCAN_EACH(0x80)
+#define SCAN_STRIDE	 64 /* bytes */
 
 static inline uint64_t scan_word(const uint8_t *p)
 {

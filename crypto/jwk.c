@@ -16,6 +16,8 @@
 
 #define MAX_TIMES_ENCODED 4 /* how often a JWK's text may have been JSON-encoded as a string */
 #define MAX_NUMBER_TEXT	  1024
+#define MAX_FILE_JWK	  16384 /* bytes of text: its tree lies in the arena, and 200 suffice */
+#define FILE_ALG	  "A256CTR"
 
 static const char *const number_members[RSA_NUMBERS] = {
 	[RSA_N] = "n", [RSA_E] = "e",	[RSA_D] = "d",	 [RSA_P] = "p",
@@ -206,6 +208,29 @@ int jwk_parse_room(const struct secret *text, enum room_alg *ret_alg, struct sec
 	return 0;
 }
 
+int jwk_parse_file(struct bytes text, struct secret **ret_k)
+{
+	CLEANUP(json_decrefp) json_t *jwk = NULL;
+	CLEANUP(secret_freep) struct secret *k = NULL;
+	int r;
+
+	if (text.n > MAX_FILE_JWK)
+		return ERR_INVALID_KEY;
+	r = json_load_secret(text, &jwk);
+	if (r < 0)
+		return r == ERR_NOMEM ? r : ERR_INVALID_KEY;
+	if (!json_is_object(jwk) || !member_is(jwk, "kty", "oct", false) || !member_is(jwk, "alg", FILE_ALG, true) ||
+	    !member_is(jwk, "use", "enc", true) || !key_ops_allow(jwk, "decrypt", NULL))
+		return ERR_INVALID_KEY;
+	r = member_bytes(jwk, "k", &k);
+	if (r < 0)
+		return r;
+	if (secret_len(k) != JWK_FILE_KEY)
+		return ERR_INVALID_KEY;
+	*ret_k = TAKE(k);
+	return 0;
+}
+
 const char *room_alg_name(enum room_alg alg)
 {
 	return alg == ROOM_A256GCM ? "A256GCM" : "A128CBC";
@@ -339,50 +364,62 @@ int jwk_thumbprint(const struct rsa_key *key, char ret[65])
 	return 0;
 }
 
-#define ROOM_BEFORE_ALG "{\"alg\":\""
-#define ROOM_BEFORE_K	"\",\"ext\":true,\"k\":\""
-#define ROOM_BEHIND_K	"\",\"key_ops\":[\"encrypt\",\"decrypt\"],\"kty\":\"oct\"}"
+#define OCT_BEFORE_ALG "{\"alg\":\""
+#define OCT_BEFORE_K   "\",\"ext\":true,\"k\":\""
+#define OCT_BEHIND_K   "\",\"key_ops\":[\"encrypt\",\"decrypt\"],\"kty\":\"oct\"}"
 
-/* Where k stands in what jwk_write_room() writes, and how long that is. */
-static size_t room_k_at(enum room_alg alg)
+/* Where k stands in what write_oct() writes, and how long that is. */
+static size_t oct_k_at(const char *alg)
 {
-	return strlen(ROOM_BEFORE_ALG) + strlen(room_alg_name(alg)) + strlen(ROOM_BEFORE_K);
+	return strlen(OCT_BEFORE_ALG) + strlen(alg) + strlen(OCT_BEFORE_K);
 }
 
-static size_t room_text_len(enum room_alg alg)
+static size_t oct_text_len(const char *alg, size_t key_size)
 {
-	return room_k_at(alg) + B64URL_LEN(room_key_size(alg)) + strlen(ROOM_BEHIND_K);
+	return oct_k_at(alg) + B64URL_LEN(key_size) + strlen(OCT_BEHIND_K);
 }
 
-int jwk_write_room(enum room_alg alg, const struct secret *k, struct secret **ret_text)
+static int write_oct(const char *alg, const struct secret *k, struct secret **ret_text)
 {
 	CLEANUP(secret_freep) struct secret *text = NULL;
 	struct writer w = { 0 };
 	int r;
 
-	assert(secret_len(k) == room_key_size(alg));
-	r = secret_new(room_text_len(alg), &text);
+	r = secret_new(oct_text_len(alg, secret_len(k)), &text);
 	if (r < 0)
 		return r;
 	w.text = text;
-	put(&w, ROOM_BEFORE_ALG);
-	put(&w, room_alg_name(alg));
-	put(&w, ROOM_BEFORE_K);
+	put(&w, OCT_BEFORE_ALG);
+	put(&w, alg);
+	put(&w, OCT_BEFORE_K);
 	put_b64url(&w, secret_bytes(k));
-	put(&w, ROOM_BEHIND_K);
+	put(&w, OCT_BEHIND_K);
 	assert(w.n == secret_len(text));
 	*ret_text = TAKE(text);
 	return 0;
 }
 
+int jwk_write_room(enum room_alg alg, const struct secret *k, struct secret **ret_text)
+{
+	assert(secret_len(k) == room_key_size(alg));
+	return write_oct(room_alg_name(alg), k, ret_text);
+}
+
+int jwk_write_file(const struct secret *k, struct secret **ret_text)
+{
+	assert(secret_len(k) == JWK_FILE_KEY);
+	return write_oct(FILE_ALG, k, ret_text);
+}
+
 static int read_written(const struct secret *text, enum room_alg alg, struct secret **ret)
 {
 	CLEANUP(secret_freep) struct secret *k = NULL, *again = NULL;
-	struct bytes coded = bytes_sub(secret_bytes(text), room_k_at(alg), B64URL_LEN(room_key_size(alg)));
+	struct bytes coded =
+		bytes_sub(secret_bytes(text), oct_k_at(room_alg_name(alg)), B64URL_LEN(room_key_size(alg)));
 	size_t n;
 	int r;
 
-	if (secret_len(text) != room_text_len(alg))
+	if (secret_len(text) != oct_text_len(room_alg_name(alg), room_key_size(alg)))
 		return ERR_NOT_FOUND;
 	r = secret_new(room_key_size(alg), &k);
 	if (r < 0)

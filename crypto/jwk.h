@@ -62,4 +62,20 @@ int jwk_write_room(enum room_alg alg, const struct secret *k, struct secret **re
  */
 int jwk_read_written_room(const struct secret *text, enum room_alg *ret_alg, struct secret **ret_k) WARN_UNUSED;
 
+#define JWK_FILE_KEY 32 /* bytes */
+
+/**
+ * jwk_parse_file - the key of a file out of a JWK's text, if WebCrypto's importKey would take it for decrypting with AES-CTR
+ * @text: a JSON object; the caller's to wipe
+ * @ret_k: JWK_FILE_KEY bytes
+ *
+ * kty "oct"; alg absent or A256CTR; key_ops absent or an array of strings without duplicates holding "decrypt"; use absent or "enc"; k
+ * strict base64url of 32 bytes. `ext` is not looked at: it binds who would export the key.
+ * Return: 0, ERR_INVALID_KEY, ERR_NOMEM.
+ */
+int jwk_parse_file(struct bytes text, struct secret **ret_k) WARN_UNUSED;
+
+/** jwk_write_file - {"alg":"A256CTR","ext":true,"k":"...","key_ops":["encrypt","decrypt"],"kty":"oct"} */
+int jwk_write_file(const struct secret *k, struct secret **ret_text) WARN_UNUSED;
+
 #endif

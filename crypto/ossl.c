@@ -16,7 +16,7 @@
 #include "base/arena.h"
 
 static struct {
-	EVP_CIPHER *aes_256_gcm, *aes_128_cbc, *aes_256_cbc;
+	EVP_CIPHER *aes_256_gcm, *aes_128_cbc, *aes_256_cbc, *aes_256_ctr;
 	EVP_MD *sha256;
 	EVP_KDF *pbkdf2;
 	EVP_MAC *hmac;
@@ -72,10 +72,12 @@ static int fetch(void)
 	ossl.aes_256_gcm = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
 	ossl.aes_128_cbc = EVP_CIPHER_fetch(NULL, "AES-128-CBC", NULL);
 	ossl.aes_256_cbc = EVP_CIPHER_fetch(NULL, "AES-256-CBC", NULL);
+	ossl.aes_256_ctr = EVP_CIPHER_fetch(NULL, "AES-256-CTR", NULL);
 	ossl.sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
 	ossl.pbkdf2 = EVP_KDF_fetch(NULL, "PBKDF2", NULL);
 	ossl.hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	if (!ossl.aes_256_gcm || !ossl.aes_128_cbc || !ossl.aes_256_cbc || !ossl.sha256 || !ossl.pbkdf2 || !ossl.hmac)
+	if (!ossl.aes_256_gcm || !ossl.aes_128_cbc || !ossl.aes_256_cbc || !ossl.aes_256_ctr || !ossl.sha256 ||
+	    !ossl.pbkdf2 || !ossl.hmac)
 		return ossl_error(ERR_CRYPTO);
 	ossl.hmac_sha256 = EVP_MAC_CTX_new(ossl.hmac);
 	if (!ossl.hmac_sha256 || EVP_MAC_CTX_set_params(ossl.hmac_sha256, digest) != 1)
@@ -100,6 +102,7 @@ void ossl_fini(void)
 	EVP_MAC_free(ossl.hmac);
 	EVP_KDF_free(ossl.pbkdf2);
 	EVP_MD_free(ossl.sha256);
+	EVP_CIPHER_free(ossl.aes_256_ctr);
 	EVP_CIPHER_free(ossl.aes_256_cbc);
 	EVP_CIPHER_free(ossl.aes_128_cbc);
 	EVP_CIPHER_free(ossl.aes_256_gcm);
@@ -120,6 +123,11 @@ const EVP_CIPHER *ossl_aes_128_cbc(void)
 const EVP_CIPHER *ossl_aes_256_cbc(void)
 {
 	return ossl.aes_256_cbc;
+}
+
+const EVP_CIPHER *ossl_aes_256_ctr(void)
+{
+	return ossl.aes_256_ctr;
 }
 
 const EVP_MD *ossl_sha256(void)

@@ -30,6 +30,7 @@ void ossl_fini(void);
 const EVP_CIPHER *ossl_aes_256_gcm(void);
 const EVP_CIPHER *ossl_aes_128_cbc(void);
 const EVP_CIPHER *ossl_aes_256_cbc(void);
+const EVP_CIPHER *ossl_aes_256_ctr(void);
 const EVP_MD *ossl_sha256(void);
 EVP_KDF *ossl_pbkdf2(void);
 

@@ -123,18 +123,27 @@ int roomkey_unwrap(const struct rsa_key *key, const uint8_t wrapped[RSA_SIZE], s
 	return r == 0 || r == ERR_NOMEM ? r : ERR_KEY_UNWRAP_FAILED;
 }
 
-int roomkey_wrap(const struct roomkey *key, const struct rsa_key *recipient, struct bytes kid, struct buf *b)
+int roomkey_wrap_bytes(const struct roomkey *key, const struct rsa_key *recipient, uint8_t ret[RSA_SIZE])
 {
 	CLEANUP(secret_freep) struct secret *text = NULL;
-	uint8_t wrapped[RSA_SIZE];
-	int r;
+	int r = roomkey_get_jwk(key, &text);
 
-	r = roomkey_get_jwk(key, &text);
-	if (r == 0)
-		r = rsa_oaep_wrap(recipient, text, wrapped);
+	return r < 0 ? r : rsa_oaep_wrap(recipient, text, ret);
+}
+
+void roomkey_join(struct bytes kid, const uint8_t wrapped[RSA_SIZE], struct buf *b)
+{
+	buf_put_bytes(b, kid);
+	buf_put_b64(b, BYTES(wrapped, RSA_SIZE));
+}
+
+int roomkey_wrap(const struct roomkey *key, const struct rsa_key *recipient, struct bytes kid, struct buf *b)
+{
+	uint8_t wrapped[RSA_SIZE];
+	int r = roomkey_wrap_bytes(key, recipient, wrapped);
+
 	if (r < 0)
 		return r;
-	buf_put_bytes(b, kid);
-	buf_put_b64(b, BYTES(wrapped, sizeof(wrapped)));
+	roomkey_join(kid, wrapped, b);
 	return buf_err(b);
 }

@@ -57,6 +57,12 @@ int roomkey_split(struct bytes e2ekey, struct bytes *ret_prefix, uint8_t ret_wra
  */
 int roomkey_unwrap(const struct rsa_key *key, const uint8_t wrapped[RSA_SIZE], struct roomkey **ret) WARN_UNUSED;
 
+/** roomkey_wrap_bytes - the JWK text wrapped for @recipient. Return: as roomkey_wrap(). */
+int roomkey_wrap_bytes(const struct roomkey *key, const struct rsa_key *recipient, uint8_t ret[RSA_SIZE]) WARN_UNUSED;
+
+/** roomkey_join - append kid and base64 of what was wrapped to @b: the reverse of roomkey_split() */
+void roomkey_join(struct bytes kid, const uint8_t wrapped[RSA_SIZE], struct buf *b);
+
 /**
  * roomkey_wrap - append kid and base64 of the wrapped JWK text to @b: an E2EKey string
  *

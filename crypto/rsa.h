@@ -60,7 +60,7 @@ int rsa_get_number(const struct rsa_key *key, enum rsa_number which, struct secr
 /**
  * rsa_from_numbers - a key from its numbers: RSA_N and RSA_E alone (the rest NULL) for a public key, all for a private one
  *
- * Refused with ERR_INVALID_KEY: a modulus of other than 2048 bits, an even one, e other than 65537, and private numbers that do
+ * Refused with ERR_INVALID_KEY: a modulus of other than 2048 bits, one with a factor below 256, e other than 65537, and private numbers that do
  * not belong together (each relation is checked: n = pq, both prime, d, dp, dq, qi). Return: 0, ERR_INVALID_KEY, ERR_NOMEM.
  */
 int rsa_from_numbers(struct secret *const numbers[RSA_NUMBERS], struct rsa_key **ret) WARN_UNUSED;

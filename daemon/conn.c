@@ -10,6 +10,7 @@
 #define TURN_BYTES     ((size_t)256 << 10) /* read and answered per connection and wake-up, so that the others are served */
 #define UNSENT_MAX     ((size_t)8 << 20)  /* above it the peer must read first */
 #define UNSENT_MAX_NEW ((size_t)64 << 10) /* and before he has authenticated */
+#define IN_FLIGHT_MAX  ((size_t)8 << 20)  /* bytes of frames that wait or are at work; above it no more is read */
 #define OUT_MAX	       ((size_t)1 << 30)
 #define KEEP_MEMORY    ((size_t)64 << 10)
 
@@ -107,6 +108,28 @@ static void conn_free(struct conn *conn)
 	free(conn);
 }
 
+/* It is done with, in whatever way. */
+static void forget_job(struct conn *conn, struct job *job)
+{
+	conn->loop->jobs--;
+	conn->jobs--;
+	conn->in_flight -= job->requests;
+	conn->bytes_in_flight -= job->in.n;
+	job_free(job);
+}
+
+static struct job *take_waiting(struct conn *conn)
+{
+	struct job *job = conn->waiting;
+
+	if (!job)
+		return NULL;
+	conn->waiting = TAKE(job->next);
+	if (!conn->waiting)
+		conn->waiting_tail = &conn->waiting;
+	return job;
+}
+
 static void on_closed(uv_handle_t *handle)
 {
 	struct conn *conn = handle->data;
@@ -118,12 +141,16 @@ static void on_closed(uv_handle_t *handle)
 
 void conn_close(struct conn *conn, const char *why)
 {
+	struct job *job;
+
 	if (conn->state == CONN_CLOSING)
 		return;
 	move_to(conn, CONN_CLOSING, why);
 	feed_leave(conn);
 	forget_stranger(conn);
 	buf_fini(&conn->held);
+	while ((job = take_waiting(conn)))
+		forget_job(conn, job);
 	uv_close(&conn->uv.handle, on_closed);
 }
 
@@ -160,25 +187,59 @@ static bool may_serve(const struct conn *conn)
 	    (is_new && conn->jobs > 0))
 		return false;
 	return conn->in_flight < atomic_load_explicit(&conn->loop->daemon->svc.max_in_flight, memory_order_relaxed) &&
+	       conn->bytes_in_flight < IN_FLIGHT_MAX &&
 	       conn->out.n + conn->sending.n < (is_new ? UNSENT_MAX_NEW : UNSENT_MAX);
 }
 
-static void submit(struct conn *conn, struct bytes frame, unsigned requests)
+static void refuse(struct conn *conn, struct bytes frame)
 {
-	struct job *job = NULL;
-	int r = job_new(conn, conn->loop, conn->peer, frame, requests, &job);
+	unsigned requests;
 
-	if (r == 0)
-		r = pool_submit(conn->loop->daemon->pool, job);
-	if (r < 0) {
-		(void)service_handle(&conn->loop->daemon->svc, &conn->loop->worker, conn->peer, frame, SERVE_OVERLOADED,
-				     &conn->out, &requests);
-		job_free(job);
+	(void)service_handle(&conn->loop->daemon->svc, &conn->loop->worker, conn->peer, frame, SERVE_OVERLOADED,
+			     &conn->out, &requests); /* refusing is always done at once */
+}
+
+/* To the pool; what it does not take is refused. Return: false if it was. */
+static bool hand_over(struct conn *conn, struct job *job)
+{
+	if (pool_submit(conn->loop->daemon->pool, job) == 0) {
+		conn->in_order |= job->in_order;
+		return true;
+	}
+	refuse(conn, buf_bytes(&job->in));
+	forget_job(conn, job);
+	return false;
+}
+
+static void submit(struct conn *conn, struct bytes frame, unsigned requests, bool in_order)
+{
+	struct job *job;
+
+	if (job_new(conn, conn->loop, conn->peer, frame, requests, &job) < 0) {
+		refuse(conn, frame);
 		return;
 	}
+	job->in_order = in_order;
 	conn->jobs++;
 	conn->in_flight += requests;
+	conn->bytes_in_flight += frame.n;
 	conn->loop->jobs++;
+	if (in_order && conn->in_order) {
+		*conn->waiting_tail = job;
+		conn->waiting_tail = &job->next;
+		return;
+	}
+	(void)hand_over(conn, job); /* if it was refused, all is said */
+}
+
+/* The one that was in the pool is back. */
+static void submit_next(struct conn *conn)
+{
+	struct job *job;
+
+	conn->in_order = false;
+	while ((job = take_waiting(conn)) && !hand_over(conn, job))
+		continue;
 }
 
 static void rest(struct conn *conn)
@@ -200,6 +261,7 @@ static void serve(struct conn *conn, struct bytes *in)
 
 	frame_reader_set_max(&conn->frames, atomic_load_explicit(&d->svc.max_frame_bytes, memory_order_relaxed));
 	while (may_serve(conn)) {
+		enum served served = SERVED;
 		size_t before = conn->out.n;
 		int r = frame_next(&conn->frames, in, &frame);
 
@@ -207,10 +269,12 @@ static void serve(struct conn *conn, struct bytes *in)
 			break;
 		if (r < 0)
 			service_refuse(&conn->out, r, r == ERR_TOO_LARGE ? conn->frames.max : 0);
-		else if (service_handle(&d->svc, &conn->loop->worker, conn->peer, frame, SERVE_FAST, &conn->out,
-					&requests) == SERVED_BY_POOL)
-			submit(conn, frame, requests);
 		else
+			served = service_handle(&d->svc, &conn->loop->worker, conn->peer, frame, SERVE_FAST, &conn->out,
+						&requests);
+		if (served != SERVED)
+			submit(conn, frame, requests, served == SERVED_IN_ORDER);
+		else if (r > 0)
 			feed_note(conn, &conn->loop->worker.subscription);
 		frame_done(&conn->frames); /* this may be the last call for long */
 		if (is_spent(conn, conn->out.n - before))
@@ -416,35 +480,51 @@ void conn_flush(struct conn *conn)
 	settle(conn);
 }
 
-void conn_job_back(struct conn *conn)
+void conn_job_back(struct conn *conn, struct job *job)
 {
-	conn->loop->jobs--;
-	conn->jobs--;
+	forget_job(conn, job);
 	if (conn->state != CONN_CLOSING)
 		settle(conn);
 	else if (conn->handle_closed && conn->jobs == 0)
 		conn_free(conn);
 }
 
+/* The buffer itself, where it can be: answers may be large. */
+static void gather(struct conn *conn, struct buf *answer)
+{
+	struct buf swap = conn->out;
+
+	if (conn->out.n || buf_err(&conn->out) < 0) {
+		buf_put_bytes(&conn->out, buf_bytes(answer));
+		return;
+	}
+	conn->out = *answer;
+	conn->out.max = OUT_MAX;
+	*answer = swap;
+}
+
 void conn_job_done(struct conn *conn, struct job *job)
 {
-	conn->in_flight -= job->requests;
+	bool in_order = job->in_order;
+
 	if (conn->state == CONN_CLOSING) {
-		job_free(job);
-		conn_job_back(conn);
+		conn_job_back(conn, job);
 		return;
 	}
 	if (buf_err(&job->out) < 0)
 		conn_close(conn, "an answer did not fit into memory");
 	else
-		buf_put_bytes(&conn->out, buf_bytes(&job->out));
+		gather(conn, &job->out);
 	feed_note(conn, &job->subscription);
-	job_free(job);
+	forget_job(conn, job);
+	if (conn->state == CONN_CLOSING)
+		return;
+	if (in_order)
+		submit_next(conn);
 	if (conn->is_stranger && peer_role(conn->peer) != ROLE_NEW)
 		forget_stranger(conn);
-	if (conn->state != CONN_CLOSING)
-		mark_dirty(conn);
-	conn_job_back(conn);
+	mark_dirty(conn);
+	settle(conn);
 }
 
 /* ---- start ---- */
@@ -481,6 +561,7 @@ void conn_start(struct loop *loop, struct newcomer *n)
 	conn->out = BUF_INIT(OUT_MAX);
 	conn->sending = BUF_INIT(OUT_MAX);
 	conn->farewell = BUF_INIT(4096);
+	conn->waiting_tail = &conn->waiting;
 	frame_reader_init(&conn->frames, atomic_load(&loop->daemon->svc.max_frame_bytes));
 	conn->next = loop->conns;
 	if (conn->next)

@@ -8,8 +8,9 @@
  * closed with something unread in it takes the answers back that the peer has not fetched yet. So our side is shut down, and what
  * still comes is thrown away until the peer has closed, too.
  *
- * Back-pressure over queues: a connection with too many requests in flight or too much unsent is not read from. Until it has
- * authenticated it has one frame in flight, so that its steps see each other.
+ * Back-pressure over queues: a connection with too many requests or bytes in flight or too much unsent is not read from. Until it has
+ * authenticated it has one frame in flight, so that its steps see each other. Of frames that are to be executed in the order sent one
+ * is in the pool at a time; the others wait here, and go with the connection when it closes before their turn.
  */
 #ifndef E2EED_DAEMON_CONN_H
 #define E2EED_DAEMON_CONN_H
@@ -46,12 +47,15 @@ struct conn {
 	uv_shutdown_t shutdown;
 	struct peer *peer; /* owned reference */
 	struct frame_reader frames;
-	struct buf held;	/* received, but not served yet: in flight are enough */
-	struct buf out;		/* answers that gather */
-	struct buf sending;	/* given to uv_write */
-	unsigned in_flight;	/* requests in the pool */
-	unsigned jobs;		/* frames in the pool */
-	size_t moved_this_turn; /* bytes read, and bytes of answers made */
+	struct buf held;		     /* received, but not served yet: in flight are enough */
+	struct buf out;			     /* answers that gather */
+	struct buf sending;		     /* given to uv_write */
+	unsigned in_flight;		     /* requests in the pool, and waiting */
+	unsigned jobs;			     /* frames in the pool, and waiting */
+	size_t bytes_in_flight;		     /* of these frames */
+	struct job *waiting, **waiting_tail; /* owned: to be executed in order, behind the one that is in the pool */
+	bool in_order;			     /* one is */
+	size_t moved_this_turn;		     /* bytes read, and bytes of answers made */
 	uint64_t turn;
 	struct feed_seat seat; /* among the subscribed ones */
 	struct buf farewell;   /* what it is told last, behind all answers */
@@ -70,8 +74,8 @@ void conn_flush(struct conn *conn);  /* write what has gathered */
 void conn_resume(struct conn *conn); /* its next turn */
 void conn_close(struct conn *conn, const char *why);
 
-/** conn_job_back - a job of the connection's, whose result was seen to, is no more; the connection may be freed */
-void conn_job_back(struct conn *conn);
+/** conn_job_back - a job of the connection's, whose result was seen to, is done with: takes @job; the connection may be freed */
+void conn_job_back(struct conn *conn, struct job *job);
 
 size_t conn_unsent(const struct conn *conn); /* bytes that the kernel has not taken yet */
 

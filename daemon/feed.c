@@ -240,6 +240,7 @@ static void submit_read(struct conn *conn)
 		job->reads = true;
 		job->read.since = conn->seat.upto;
 		job->read.number = conn->seat.number;
+		job->read.err = ERR_LOCKED; /* as for one that comes back undone */
 		r = pool_submit(loop->daemon->pool, job);
 	}
 	if (r < 0) {
@@ -356,8 +357,7 @@ void feed_read_done(struct job *job)
 	loop->feed.reading = conn->seat.reading = false;
 	if (conn->seat.state == FEED_CATCHING_UP && conn->seat.number == job->read.number && may_get(conn))
 		take_read(conn, job);
-	job_free(job);
 	if (again)
 		loop_post_feed(loop);
-	conn_job_back(conn);
+	conn_job_back(conn, job);
 }

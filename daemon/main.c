@@ -26,7 +26,8 @@
 #include "proto/vault.h"
 
 #define MALLOC_ARENAS	    2
-#define DESCRIPTORS_OF_OURS 64 /* sockets, event loops, keystore, and some to spare */
+#define MALLOC_KEEP	    (4 << 20) /* bytes of freed memory that are kept, and from which size on a block is the system's */
+#define DESCRIPTORS_OF_OURS 64	      /* sockets, event loops, keystore, and some to spare */
 
 static const char usage[] =
 	"usage: e2eed [--config FILE] [--check-config] [--version] [--help]\n"
@@ -330,6 +331,13 @@ static int on_make_seal(void *arg, const struct service_seal *how, const char **
 	return seals_make(&d->conf, how, ret_param, why, ret);
 }
 
+static void on_spread(void *arg, void (*item)(void *work, size_t i), void *work, size_t n)
+{
+	const struct daemon *d = arg;
+
+	pool_spread(d->pool, item, work, n);
+}
+
 static int with_loops(struct daemon *d)
 {
 	unsigned made = 0, wanted = d->conf.loops;
@@ -362,7 +370,8 @@ static int with_service(struct daemon *d)
 					     .sessions_changed = on_sessions_changed,
 					     .unlocked = on_unlocked,
 					     .status = on_status,
-					     .failed = on_failed };
+					     .failed = on_failed,
+					     .spread = on_spread };
 	int status = EXIT_FAILURE;
 
 	if (service_init(&d->svc, d->store, d->conf.audit, &hooks) == 0) {
@@ -460,6 +469,9 @@ static int with_memory(struct daemon *d)
 	json_setup();
 	/* glibc would give each thread 64 MiB of address space, which counts as locked where all memory is */
 	(void)mallopt(M_ARENA_MAX, MALLOC_ARENAS);
+	/* a chunk of a file passes through several buffers of up to 1 MiB: fresh pages for each would cost more than its cipher */
+	(void)mallopt(M_MMAP_THRESHOLD, MALLOC_KEEP);
+	(void)mallopt(M_TRIM_THRESHOLD, MALLOC_KEEP);
 	d->n_threads = d->conf.threads ? d->conf.threads : (unsigned)(cores > 0 ? cores : 1);
 	status = with_store(d);
 	ossl_fini();

@@ -22,10 +22,28 @@ struct queue {
 	size_t n;
 };
 
+/* work in pieces; on the stack of whoever spreads it, who waits until nobody is at any of them */
+struct spread {
+	struct spread *next;
+	void (*item)(void *work, size_t i);
+	void *work;
+	size_t n, taken;
+	unsigned helpers; /* at an item, beside the one who spreads */
+};
+
+/* what a worker does next: a job, or an item */
+struct task {
+	struct job *job;
+	struct spread *spread;
+	size_t i;
+};
+
 struct pool {
 	struct service *svc; /* borrowed */
 	pthread_mutex_t lock;
 	pthread_cond_t filled;
+	pthread_cond_t helped;	     /* somebody's last helper is done */
+	struct spread *spreads;	     /* lock; borrowed: with items that nobody has taken, the oldest first */
 	struct queue admins, others; /* lock */
 	unsigned limit;		     /* how many may be at work at once */
 	unsigned working;	     /* lock; those that wait for a disk are not */
@@ -90,6 +108,38 @@ static size_t queued(const struct pool *pool)
 	return pool->admins.n + pool->others.n;
 }
 
+static bool may_take(const struct pool *pool)
+{
+	return (pool->admins.n && pool->working <= pool->limit) || (pool->others.n && pool->working < pool->limit);
+}
+
+static bool may_help(const struct pool *pool)
+{
+	return pool->spreads && pool->working < pool->limit;
+}
+
+/* After there is more to do, or more may be at work. Who has done a task needs no waking: he looks for the next one himself. */
+static void wake_one(struct pool *pool)
+{
+	if (may_take(pool) || may_help(pool))
+		(void)pthread_cond_signal(&pool->filled);
+}
+
+/* A spread whose last item is taken leaves the list, if it was on it. */
+static size_t take_item(struct pool *pool, struct spread *s)
+{
+	struct spread **at = &pool->spreads;
+	size_t i = s->taken++;
+
+	if (s->taken == s->n) {
+		while (*at && *at != s)
+			at = &(*at)->next;
+		if (*at)
+			*at = s->next;
+	}
+	return i;
+}
+
 /* ---- the workers ---- */
 
 static _Thread_local struct pool *pool_of_thread;
@@ -103,60 +153,99 @@ void pool_waits(bool waits)
 	(void)pthread_mutex_lock(&pool->lock);
 	if (waits) {
 		pool->working--;
-		if (queued(pool))
-			(void)pthread_cond_signal(&pool->filled);
+		wake_one(pool);
 	} else {
 		pool->working++; /* perhaps beyond the limit, until the next job is taken */
 	}
 	(void)pthread_mutex_unlock(&pool->lock);
 }
 
-static struct job *next_job(struct pool *pool)
+static bool next_task(struct pool *pool, struct task *ret)
 {
-	struct job *job = NULL;
+	bool going_on;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	while ((!queued(pool) || pool->working >= pool->limit) && !pool->stopping)
+	while (!pool->stopping && !may_take(pool) && !may_help(pool))
 		(void)pthread_cond_wait(&pool->filled, &pool->lock);
-	if (!pool->stopping) {
-		job = queue_take(pool->admins.n ? &pool->admins : &pool->others);
+	going_on = !pool->stopping;
+	*ret = (struct task){ 0 };
+	if (going_on && may_take(pool)) {
+		ret->job = queue_take(pool->admins.n ? &pool->admins : &pool->others);
+	} else if (going_on) {
+		ret->spread = pool->spreads;
+		ret->i = take_item(pool, ret->spread);
+		ret->spread->helpers++;
+	}
+	if (going_on) {
 		pool->working++;
+		wake_one(pool); /* there may be something for another one, too */
 	}
 	(void)pthread_mutex_unlock(&pool->lock);
-	return job;
+	return going_on;
 }
 
-static void job_done(struct pool *pool)
+static void task_done(struct pool *pool, struct task *task)
 {
 	(void)pthread_mutex_lock(&pool->lock);
 	pool->working--;
-	if (queued(pool))
-		(void)pthread_cond_signal(&pool->filled); /* one that had to stand by while this one worked */
+	if (task->spread && --task->spread->helpers == 0)
+		(void)pthread_cond_broadcast(&pool->helped);
 	(void)pthread_mutex_unlock(&pool->lock);
+}
+
+static void serve(struct worker *w, struct job *job)
+{
+	unsigned n;
+
+	(void)service_handle(w->pool->svc, &w->scratch, job->peer, buf_bytes(&job->in), SERVE_ALL, &job->out,
+			     &n); /* a worker does everything at once */
+	job->subscription = w->scratch.subscription;
 }
 
 static void *work(void *arg)
 {
 	struct worker *w = arg;
-	struct job *job;
-	unsigned n;
+	struct task task;
 
 	pool_of_thread = w->pool;
 	if (setpriority(PRIO_PROCESS, 0, WORKER_NICE) < 0) /* of this thread, on Linux */
 		log_warning("cannot lower the priority of a worker thread; slow requests may delay fast ones");
-	while ((job = next_job(w->pool))) {
-		if (job->reads) {
-			feed_read(w->pool->svc, &w->scratch, job);
-		} else {
-			(void)service_handle(w->pool->svc, &w->scratch, job->peer, buf_bytes(&job->in), SERVE_ALL,
-					     &job->out, &n);
-			job->subscription = w->scratch.subscription;
-		}
+	while (next_task(w->pool, &task)) {
+		if (!task.job)
+			task.spread->item(task.spread->work, task.i);
+		else if (task.job->reads)
+			feed_read(w->pool->svc, &w->scratch, task.job);
+		else
+			serve(w, task.job);
 		secret_wipe_stack();
-		job_done(w->pool);
-		loop_post_job(job->loop, job);
+		task_done(w->pool, &task);
+		if (task.job)
+			loop_post_job(task.job->loop, task.job);
 	}
 	return NULL;
+}
+
+void pool_spread(struct pool *pool, void (*item)(void *work, size_t i), void *work, size_t n)
+{
+	struct spread s = { .item = item, .work = work, .n = n }, **at = &pool->spreads;
+
+	(void)pthread_mutex_lock(&pool->lock);
+	if (n > 1) {
+		while (*at)
+			at = &(*at)->next;
+		*at = &s;
+		wake_one(pool);
+	}
+	while (s.taken < n) {
+		size_t i = take_item(pool, &s);
+
+		(void)pthread_mutex_unlock(&pool->lock);
+		item(work, i);
+		(void)pthread_mutex_lock(&pool->lock);
+	}
+	while (s.helpers)
+		(void)pthread_cond_wait(&pool->helped, &pool->lock);
+	(void)pthread_mutex_unlock(&pool->lock);
 }
 
 static int start_workers(struct pool *pool, unsigned threads)
@@ -189,6 +278,7 @@ int pool_new(struct service *svc, unsigned threads, struct pool **ret)
 	pool->others.tail = &pool->others.head;
 	(void)pthread_mutex_init(&pool->lock, NULL);
 	(void)pthread_cond_init(&pool->filled, NULL); /* with default attributes glibc cannot fail here */
+	(void)pthread_cond_init(&pool->helped, NULL);
 	pool->limit = threads;
 	pool->workers = calloc((size_t)threads + POOL_SPARES, sizeof(*pool->workers));
 	if (pool->workers)
@@ -207,11 +297,11 @@ int pool_submit(struct pool *pool, struct job *job)
 	int r = 0;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	if (q->n >= POOL_MAX_QUEUED || pool->stopping) {
+	if ((q->n >= POOL_MAX_QUEUED && !job->in_order) || pool->stopping) {
 		r = ERR_OVERLOADED;
 	} else {
 		queue_put(q, job);
-		(void)pthread_cond_signal(&pool->filled);
+		wake_one(pool);
 	}
 	(void)pthread_mutex_unlock(&pool->lock);
 	return r;
@@ -257,6 +347,7 @@ void pool_free(struct pool *pool)
 		(void)pthread_join(pool->workers[i].thread, NULL);
 		service_worker_fini(&pool->workers[i].scratch);
 	}
+	(void)pthread_cond_destroy(&pool->helped);
 	(void)pthread_cond_destroy(&pool->filled);
 	(void)pthread_mutex_destroy(&pool->lock);
 	free(pool->workers);

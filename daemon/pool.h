@@ -1,10 +1,11 @@
 /*
  * pool - worker threads for what is slow: RSA, PBKDF2, key generation, disk syncs, large frames
  *
- * Admins have a queue of their own, which goes first, so that an app that asks for too much cannot keep them from revoking it. One
- * mutex is over both; results go back to the loop they came from, which takes the whole list at once. Workers run at nice +10, so that
+ * Admins have a queue of their own, which goes first, and for which one worker more may be at work, so that an app that asks for too
+ * much cannot keep them from revoking it. One mutex is over both; results go back to the loop they came from, which takes the whole list at once. Workers run at nice +10, so that
  * a flood of slow requests does not delay what the loops serve themselves. While one waits for the disk a spare one works in its
- * stead: so many changes can share one sync, and disks do not hold up cores.
+ * stead: so many changes can share one sync, and disks do not hold up cores. A worker may spread what it is at over those that have
+ * nothing to do.
  */
 #ifndef E2EED_DAEMON_POOL_H
 #define E2EED_DAEMON_POOL_H
@@ -22,10 +23,11 @@ struct pool;
 /* one slow frame, owned by one thread at a time */
 struct job {
 	struct job *next;
-	struct loop *loop;		  /* where the result goes */
-	struct conn *conn;		  /* borrowed: the loop's; a worker never looks inside */
-	struct peer *peer;		  /* owned reference */
-	unsigned requests;		  /* how many of the connection's in-flight requests these are */
+	struct loop *loop; /* where the result goes */
+	struct conn *conn; /* borrowed: the loop's; a worker never looks inside */
+	struct peer *peer; /* owned reference */
+	unsigned requests; /* how many of the connection's in-flight requests these are */
+	bool in_order; /* of such the connection has one in the pool at a time, which never refuses it: see pool_submit() */
 	struct buf in;			  /* the frame; wiped when the job is freed */
 	struct buf out;			  /* the reply */
 	struct subscription subscription; /* what the frame has asked for */
@@ -50,8 +52,21 @@ void pool_waits(bool waits);
 /** pool_new - start workers, @threads of which are at work at once. Return: 0, ERR_NOMEM, ERR_CRYPTO */
 int pool_new(struct service *svc, unsigned threads, struct pool **ret) WARN_UNUSED;
 
-/** pool_submit - takes @job; on ERR_OVERLOADED it stays the caller's. Any loop. */
+/**
+ * pool_submit - takes @job; on ERR_OVERLOADED it stays the caller's. Any loop.
+ *
+ * A full queue still takes one that is to keep its order: each connection has at most one there, and if one were refused, those that
+ * were sent behind it would be executed without it.
+ */
 int pool_submit(struct pool *pool, struct job *job) WARN_UNUSED;
+
+/**
+ * pool_spread - call @item(@work, i) for each i below @n, here and on workers for which no frame waits; returns when all are done
+ *
+ * Within the pool's limit, and piece by piece: a frame that comes goes before the next item. Others than the calling thread wipe what
+ * an item leaves on stack and in registers before it counts as done.
+ */
+void pool_spread(struct pool *pool, void (*item)(void *work, size_t i), void *work, size_t n);
 
 size_t pool_queued(struct pool *pool);
 

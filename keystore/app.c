@@ -246,14 +246,14 @@ void app_publish_view(struct app *app, const struct app_view *view)
 	old = app->view;
 	app->view = view;
 	if (view)
-		atomic_store_explicit(&app->token_epoch, view->token_epoch, memory_order_release);
+		atomic_store(&app->token_epoch, view->token_epoch);
 	unlock(app);
 	app_view_unref(old);
 }
 
 uint64_t app_token_epoch(const struct app *app)
 {
-	return atomic_load_explicit(&app->token_epoch, memory_order_acquire);
+	return atomic_load(&app->token_epoch);
 }
 
 /* ---- rooms ---- */

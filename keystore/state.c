@@ -795,6 +795,6 @@ void state_end_absent(struct state *state)
 		struct app *app = state->apps.sorted[i];
 
 		if (!app->view)
-			atomic_store_explicit(&app->token_epoch, UINT64_MAX, memory_order_release);
+			atomic_store(&app->token_epoch, UINT64_MAX);
 	}
 }

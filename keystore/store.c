@@ -158,6 +158,12 @@ void store_each_app(struct store *store, void (*fn)(void *arg, struct app *app),
 	(void)pthread_rwlock_unlock(&store->state.lock);
 }
 
+void store_settle_walks(struct store *store)
+{
+	(void)pthread_rwlock_wrlock(&store->state.lock);
+	(void)pthread_rwlock_unlock(&store->state.lock);
+}
+
 /* ---- committing ---- */
 
 void store_wait_disk(struct store *store, bool waits)

@@ -145,7 +145,7 @@ static inline const struct identity *app_view_identity(const struct app_view *vi
 void app_view_unref(const struct app_view *view);
 DEFINE_FREEP(const struct app_view *, app_view_unrefp, app_view_unref)
 
-uint64_t app_token_epoch(const struct app *app); /* without a view: one atomic load */
+uint64_t app_token_epoch(const struct app *app); /* without a view: one atomic load, sequentially consistent */
 
 /* what an app does with its keys, summed up for the audit trail */
 enum app_use { APP_USE_NONE, APP_USE_DECRYPT, APP_USE_ENCRYPT, APP_USE_UNWRAP, APP_USE_WRAP, APP_USE_NR };
@@ -167,6 +167,9 @@ int app_get_ring(struct app *app, struct bytes room_id, unsigned perms, struct r
 
 /* walks under the read lock: the callback must be quick and must not call into the store */
 void store_each_app(struct store *store, void (*fn)(void *arg, struct app *app), void *arg); /* order of ids */
+
+/** store_settle_walks - wait for those under way: they hold what they have found for as long as they look at it */
+void store_settle_walks(struct store *store);
 
 struct room_info {
 	struct bytes room_id;

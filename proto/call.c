@@ -1,6 +1,8 @@
 /*
  * call - what handlers of several families share
  */
+#include <assert.h>
+
 #include "base/jw.h"
 #include "proto/methods.h"
 
@@ -29,14 +31,46 @@ int call_failed(struct call *c, int err)
 	return err;
 }
 
+struct bytes call_room(const struct call *c)
+{
+	return *(const struct bytes *)(const void *)((const char *)c->params + c->method->room_offset);
+}
+
+int call_ask_grant(struct call *c, struct bytes room, unsigned perms, struct ring **ret)
+{
+	int r = app_get_ring(c->peer->app, room, perms, ret);
+
+	if (r == ERR_ROOM_NOT_AUTHORIZED)
+		c->detail = (struct rpc_detail){ .name = "permission", .str = bytes_str(call_perm_name(perms)) };
+	return r;
+}
+
 int call_find_app(struct call *c, struct bytes app_id, struct app **ret)
 {
 	struct app *app = store_find_app(c->svc->store, app_id);
 
 	if (!app)
 		return ERR_NOT_FOUND;
+	service_works_for(c->w, app);
 	*ret = app;
 	return 0;
+}
+
+int call_may_go_on(struct call *c)
+{
+	CLEANUP(ring_unrefp) struct ring *ring = NULL;
+
+	if (peer_is_stale(c->peer))
+		return ERR_UNAUTHENTICATED;
+	return call_ask_grant(c, call_room(c), c->method->perms, &ring);
+}
+
+void call_settle(struct call *c, struct bytes app_id)
+{
+	CLEANUP(app_unrefp) struct app *app = store_find_app(c->svc->store, app_id);
+
+	assert(app); /* it has just been changed, and none ever goes */
+	service_settle(c->w, app);
 }
 
 const char *call_perm_name(unsigned perm)

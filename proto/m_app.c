@@ -222,6 +222,7 @@ int m_reset_token(struct call *c)
 	if (r < 0)
 		return r;
 	c->svc->hooks.sessions_changed(c->svc->hooks.arg);
+	call_settle(c, p->app_id);
 	jw_object(c->out, NULL);
 	put_token(c->out, token);
 	jw_object_end(c->out);
@@ -236,6 +237,7 @@ int m_revoke_app(struct call *c)
 	if (r < 0)
 		return r;
 	c->svc->hooks.sessions_changed(c->svc->hooks.arg);
+	call_settle(c, p->app_id);
 	jw_object(c->out, NULL);
 	jw_object_end(c->out);
 	return 0;
@@ -262,6 +264,7 @@ int m_authorize_room(struct call *c)
 		r = store_grant(c->svc->store, p->app_id, p->room_id, perms);
 	if (r < 0)
 		return r;
+	call_settle(c, p->app_id); /* it may have had more before */
 	jw_object(c->out, NULL);
 	jw_bytes(c->out, "roomId", p->room_id);
 	call_put_perms(c->out, "permissions", perms);
@@ -276,6 +279,7 @@ int m_deauthorize_room(struct call *c)
 
 	if (r < 0)
 		return r;
+	call_settle(c, p->app_id);
 	jw_object(c->out, NULL);
 	jw_object_end(c->out);
 	return 0;

@@ -28,10 +28,12 @@ int m_rotate(struct call *c)
 	const struct p_rotate *p = c->params;
 	CLEANUP(app_view_unrefp) const struct app_view *view = NULL;
 	CLEANUP(rsa_unrefp) struct rsa_key *key = NULL;
-	struct rotation rotation;
+	struct rotation rotation = { .previous_expires_ms = 0 };
 	int r = find_active(c, p->app_id, &view); /* before the cost of a key pair; the store decides again */
 
 	buf_reset(&c->w->text);
+	app_view_unref(TAKE(view));
+	service_works_for(c->w, NULL); /* a revocation need not wait for the new key */
 	if (r == 0)
 		r = rsa_generate(&key);
 	if (r == 0)
@@ -44,6 +46,8 @@ int m_rotate(struct call *c)
 		r = store_expire_keys(c->svc->store, clock_now_ms(), NULL, NULL);
 	if (r < 0)
 		c->svc->hooks.failed(c->svc->hooks.arg, "rotate", r, BYTES_LIT("the former key is destroyed later"));
+	if (!p->grace_s)
+		call_settle(c, p->app_id);
 	jw_object(c->out, NULL);
 	jw_str(c->out, "keyId", rotation.key_id);
 	jw_bytes(c->out, "publicKey", buf_bytes(&c->w->text));
@@ -53,10 +57,12 @@ int m_rotate(struct call *c)
 	return 0;
 }
 
-static int put_done(struct call *c, int r)
+/* What @r says was taken away from the app is gone. */
+static int put_gone(struct call *c, struct bytes app_id, int r)
 {
 	if (r < 0)
 		return r;
+	call_settle(c, app_id);
 	jw_object(c->out, NULL);
 	jw_object_end(c->out);
 	return 0;
@@ -66,7 +72,7 @@ int m_revoke_key(struct call *c)
 {
 	const struct p_revoke_key *p = c->params;
 
-	return put_done(c, store_revoke_key(c->svc->store, p->app_id, p->key_id));
+	return put_gone(c, p->app_id, store_revoke_key(c->svc->store, p->app_id, p->key_id));
 }
 
 int m_import_identity(struct call *c)
@@ -78,6 +84,7 @@ int m_import_identity(struct call *c)
 	int r;
 
 	r = call_find_app(c, p->app_id, &app);
+	service_works_for(c->w, NULL); /* a revocation need not wait for the passphrase to be tried */
 	if (r == 0)
 		r = jwk_parse_public(p->public_key, &public_key);
 	if (r == 0)
@@ -150,5 +157,5 @@ int m_set_escrow(struct call *c)
 {
 	const struct p_set_escrow *p = c->params;
 
-	return put_done(c, store_set_escrow(c->svc->store, p->app_id, p->passphrase));
+	return put_gone(c, p->app_id, store_set_escrow(c->svc->store, p->app_id, p->passphrase));
 }

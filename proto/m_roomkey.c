@@ -175,6 +175,9 @@ static int import_all(struct call *c, struct import *imports, struct room_key_in
 		struct import *im = &imports[i];
 		struct roomkey *key = NULL;
 
+		r = call_may_go_on(c); /* each entry takes a millisecond */
+		if (r < 0)
+			return r;
 		r = import_entry(view, json_array_get(c->json, i), im, &key);
 		if (r == ERR_NOMEM || r == ERR_CRYPTO)
 			return r;

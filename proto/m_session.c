@@ -51,6 +51,7 @@ int m_hello(struct call *c)
 	jw_array(c->out, "capabilities");
 	jw_str(c->out, NULL, "messages.v1");
 	jw_str(c->out, NULL, "messages.v2");
+	jw_str(c->out, NULL, "files");
 	jw_str(c->out, NULL, "events");
 	jw_str(c->out, NULL, "distribution");
 	jw_array_end(c->out);
@@ -161,6 +162,7 @@ int m_authenticate(struct call *c)
 	}
 	open = peer_take_challenge(c->peer, challenge);
 	app = store_find_app(c->svc->store, p->app_id);
+	service_works_for(c->w, app);
 	r = prove(c, app, challenge, server_proof, &epoch);
 	if (r == 0 && !open)
 		r = ERR_AUTHENTICATION_FAILED;

@@ -71,6 +71,24 @@ static const struct param t_message[] = {
 	ROW(p_message, message, "message", PARAM_MESSAGE, MUST, "a message in the server's shape; the room is rid"),
 };
 
+static const struct param t_file_open[] = {
+	ROOM(p_file_open),
+	ROW(p_file_open, mode, "mode", PARAM_STRING, MUST, "encrypt or decrypt"),
+	ROW(p_file_open, name, "name", PARAM_STRING, MAY, "of encrypt: the file's name, 1 to 1024 bytes of UTF-8"),
+	ROW(p_file_open, key, "key", PARAM_OBJECT, MAY, "of decrypt: the attachment's encryption.key"),
+	ROW(p_file_open, iv, "iv", PARAM_STRING, MAY, "of decrypt: the attachment's encryption.iv"),
+	ROW(p_file_open, sha256, "sha256", PARAM_STRING, MAY, "of decrypt: the attachment's hashes.sha256"),
+};
+
+static const struct param t_file_update[] = {
+	ROW(p_file_update, file_id, "fileId", PARAM_ID, MUST, "as fileOpen gave it"),
+	ROW(p_file_update, data, "data", PARAM_STRING, MUST, "base64 of the next at most 512 KiB"),
+};
+
+static const struct param t_file_close[] = {
+	ROW(p_file_close, file_id, "fileId", PARAM_ID, MUST, "as fileOpen gave it"),
+};
+
 static const struct param t_subscribe[] = {
 	ROW(p_subscribe, since, "since", PARAM_SEQ, MAY, "events behind this number; left out: what comes from now on"),
 };
@@ -154,6 +172,7 @@ static const struct param t_read_audit[] = {
 	.params = (table_), .n_params = sizeof(table_) / sizeof((table_)[0]), .params_size = sizeof(struct struct_)
 #define NO_PARAMS			.params_size = sizeof(struct p_none)
 #define NEEDS(perms_, struct_, member_) .perms = (perms_), .room_offset = offsetof(struct struct_, member_)
+#define IN_ORDER			.lane = LANE_POOL, .in_order = true
 #define ANYONE				(ROLE_NEW | ROLE_APP | ROLE_ADMIN)
 #define AUDITED(audited_, target_)	.audited = (audited_), .target = (target_)
 
@@ -195,6 +214,29 @@ const struct method methods[] = {
 	  .handle = m_encrypt_message,
 	  .summary = "encrypt a whole message",
 	  .result = "message" },
+
+	{ .name = "fileUpdate",
+	  .roles = ROLE_APP,
+	  IN_ORDER,
+	  PARAMS(t_file_update, p_file_update),
+	  .handle = m_file_update,
+	  .summary = "encrypt or decrypt the next chunk of a file",
+	  .result = "data" },
+	{ .name = "fileOpen",
+	  .roles = ROLE_APP,
+	  IN_ORDER,
+	  PARAMS(t_file_open, p_file_open),
+	  .check = m_file_open_check,
+	  .handle = m_file_open,
+	  .summary = "begin to encrypt a file under a fresh key, or to decrypt one",
+	  .result = "fileId key iv hashedName" },
+	{ .name = "fileClose",
+	  .roles = ROLE_APP,
+	  IN_ORDER,
+	  PARAMS(t_file_close, p_file_close),
+	  .handle = m_file_close,
+	  .summary = "end a file, and compare its hash",
+	  .result = "sha256 size" },
 
 	{ .name = "hello",
 	  .roles = ANYONE,

@@ -24,6 +24,7 @@ struct call {
 	struct peer *peer;
 	bool locked;	/* there is no store to work with */
 	bool may_block; /* on a worker; otherwise long work ends with ERR_NEEDS_WORKER, and all is done again there */
+	const struct method *method;
 	const void *params; /* the method's own struct */
 	struct ring *ring;  /* owned by the dispatcher: the room's keys, where the row names a room; may be NULL */
 	json_t *json;	    /* owned by the dispatcher: for a check() that loads a nested parameter */
@@ -41,6 +42,7 @@ struct method {
 	const char *name;
 	unsigned roles; /* of enum role */
 	enum lane lane;
+	bool in_order;	      /* a peer's requests are executed in the order sent; with LANE_POOL */
 	bool when_locked;     /* works without the keystore, too */
 	enum audited audited; /* of an admin's call */
 	const char *target;   /* names of the parameters that say what it is done to, separated by spaces */
@@ -72,8 +74,33 @@ int call_bad_param(struct call *c, const char *param);
 /** call_failed - @err, with the sentence in c->w->text as data.why */
 int call_failed(struct call *c, int err);
 
-/** call_find_app - for admin methods. Return: 0 and a reference, ERR_NOT_FOUND */
+/** call_room - the room that the method's row names in its params */
+struct bytes call_room(const struct call *c);
+
+/**
+ * call_ask_grant - may the app do all of @perms in the room? Then @ret is its ring of keys there.
+ *
+ * The dispatcher asks for what a method's row names; a handler asks where that depends on more, before it gives any error but
+ * ERR_INVALID_PARAMS. Return: 0; ERR_ROOM_NOT_AUTHORIZED with data.permission.
+ */
+int call_ask_grant(struct call *c, struct bytes room, unsigned perms, struct ring **ret) WARN_UNUSED;
+
+/** call_find_app - from here on the turn works for that app. Return: 0 and a reference, ERR_NOT_FOUND */
 int call_find_app(struct call *c, struct bytes app_id, struct app **ret) WARN_UNUSED;
+
+/**
+ * call_may_go_on - for an app's request that takes long, now and then: would it be let in now?
+ *
+ * Who takes something away waits for it to end (call_settle). Return: 0; the error that it would be answered with if it came now.
+ */
+int call_may_go_on(struct call *c) WARN_UNUSED;
+
+/**
+ * call_settle - what has been taken away from the app is in force on every connection, and held by nobody, when this returns
+ *
+ * Between a revocation and its answer. The caller holds nothing of the app's: no view, no ring.
+ */
+void call_settle(struct call *c, struct bytes app_id);
 
 /** call_put_perms - ["read","write",..] */
 void call_put_perms(struct buf *b, const char *key, unsigned perms);
@@ -137,6 +164,18 @@ struct p_encrypt {
 
 struct p_message {
 	struct param_message message;
+};
+
+struct p_file_open {
+	struct bytes room_id, mode, name, key, iv, sha256;
+};
+
+struct p_file_update {
+	struct bytes file_id, data;
+};
+
+struct p_file_close {
+	struct bytes file_id;
 };
 
 struct p_create_app {
@@ -235,6 +274,11 @@ int m_decrypt(struct call *c); /* m_message.c */
 int m_encrypt(struct call *c);
 int m_decrypt_message(struct call *c);
 int m_encrypt_message(struct call *c);
+
+int m_file_open_check(struct call *c); /* m_file.c */
+int m_file_open(struct call *c);
+int m_file_update(struct call *c);
+int m_file_close(struct call *c);
 
 int m_subscribe(struct call *c); /* m_event.c */
 int m_unsubscribe(struct call *c);

@@ -14,6 +14,7 @@ int peer_new(enum role role, const char *origin, struct peer **ret)
 		free(p);
 		return ERR_NOMEM;
 	}
+	files_init(&p->files);
 	atomic_init(&p->refs, 1);
 	atomic_init(&p->role, role);
 	(void)snprintf(p->origin, sizeof(p->origin), "%s", origin); /* ours, and short */
@@ -31,6 +32,7 @@ void peer_unref(struct peer *peer)
 {
 	if (!peer || atomic_fetch_sub_explicit(&peer->refs, 1, memory_order_acq_rel) != 1)
 		return;
+	files_fini(&peer->files);
 	app_unref(peer->app);
 	(void)pthread_mutex_destroy(&peer->lock); /* nobody can hold it: this was the last reference */
 	free(peer);

@@ -14,6 +14,7 @@
 
 #include "base/cleanup.h"
 #include "keystore/store.h"
+#include "proto/file.h"
 
 enum role {
 	ROLE_NEW = 1, /* on an app listener, not authenticated */
@@ -36,6 +37,8 @@ struct peer {
 	pthread_mutex_t lock;			/* hello may run on a worker and on the loop at once */
 	bool challenge_open;			/* lock */
 	char challenge[PEER_CHALLENGE_LEN + 1]; /* lock */
+
+	struct files files; /* that it has open */
 };
 
 /** peer_new - Return: 0, ERR_NOMEM */

@@ -26,17 +26,19 @@ int service_init(struct service *svc, struct store *store, const char *audit_pat
 	/* the default kind allocates nothing and cannot fail */
 	(void)pthread_mutex_init(&svc->vault, NULL);
 	(void)pthread_mutex_init(&svc->notes, NULL);
-	(void)pthread_mutex_init(&svc->workers_lock, NULL);
+	(void)pthread_rwlock_init(&svc->workers_lock, NULL); /* the default kind: readers do not wait for writers */
 	throttle_init(&svc->throttle);
+	file_table_init(&svc->files);
 	return rand_secret(STORE_TOKEN_SIZE, &svc->no_token);
 }
 
 void service_fini(struct service *svc)
 {
 	audit_close(svc->audit);
+	file_table_fini(&svc->files);
 	throttle_fini(&svc->throttle);
 	secret_freep(&svc->no_token);
-	(void)pthread_mutex_destroy(&svc->workers_lock);
+	(void)pthread_rwlock_destroy(&svc->workers_lock);
 	(void)pthread_mutex_destroy(&svc->notes);
 	(void)pthread_mutex_destroy(&svc->vault);
 }
@@ -52,13 +54,14 @@ int service_worker_init(struct service *svc, struct service_worker *w)
 		.text = BUF_INIT(SCRATCH_MAX),
 	};
 	atomic_init(&w->turn, 0);
+	atomic_init(&w->app, NULL);
 	r = aes_new(&w->aes);
 	if (r < 0)
 		return r;
-	(void)pthread_mutex_lock(&svc->workers_lock);
+	(void)pthread_rwlock_wrlock(&svc->workers_lock);
 	w->next = svc->workers;
 	svc->workers = w;
-	(void)pthread_mutex_unlock(&svc->workers_lock);
+	(void)pthread_rwlock_unlock(&svc->workers_lock);
 	return 0;
 }
 
@@ -66,12 +69,12 @@ void service_worker_fini(struct service_worker *w)
 {
 	struct service_worker **at = &w->svc->workers;
 
-	(void)pthread_mutex_lock(&w->svc->workers_lock);
+	(void)pthread_rwlock_wrlock(&w->svc->workers_lock);
 	while (*at && *at != w) /* its init may have failed */
 		at = &(*at)->next;
 	if (*at)
 		*at = w->next;
-	(void)pthread_mutex_unlock(&w->svc->workers_lock);
+	(void)pthread_rwlock_unlock(&w->svc->workers_lock);
 	aes_freep(&w->aes);
 	content_fini(&w->content);
 	buf_fini(&w->strings);
@@ -92,22 +95,62 @@ void service_leave(struct service_worker *w)
 {
 	uint64_t turn = atomic_load_explicit(&w->turn, memory_order_relaxed);
 
-	if (turn & 1)
+	if (turn & 1) {
+		atomic_store_explicit(&w->app, NULL, memory_order_release);
 		atomic_store(&w->turn, turn + 1);
+	}
+}
+
+/* The end of the turn that @w is in, or, with @app, of its work with that app's state. */
+static void await(struct service_worker *w, const struct app *app)
+{
+	const struct timespec pause = { .tv_nsec = 100000 };
+	uint64_t turn = atomic_load(&w->turn);
+
+	while ((turn & 1) && atomic_load(&w->turn) == turn && (!app || atomic_load(&w->app) == app))
+		(void)nanosleep(&pause, NULL); /* woken early, it looks again */
 }
 
 void service_quiesce(struct service *svc, const struct service_worker *self)
 {
-	const struct timespec pause = { .tv_nsec = 100000 };
+	(void)pthread_rwlock_rdlock(&svc->workers_lock);
+	for (struct service_worker *w = svc->workers; w; w = w->next)
+		if (w != self)
+			await(w, NULL);
+	(void)pthread_rwlock_unlock(&svc->workers_lock);
+}
 
-	(void)pthread_mutex_lock(&svc->workers_lock);
-	for (struct service_worker *w = svc->workers; w; w = w->next) {
-		uint64_t turn = atomic_load(&w->turn);
+void service_works_for(struct service_worker *w, const struct app *app)
+{
+	/*
+	 * Either service_settle() sees this, or we see what was published before it. What lies under the app's lock: whoever has found
+	 * the former state there let go of the lock before the publisher took it, so the store stands before his look at us. The
+	 * token's epoch lies under none: this store and its load are sequentially consistent, as are its store and the look at us.
+	 */
+	atomic_store(&w->app, app);
+}
 
-		while (w != self && (turn & 1) && atomic_load(&w->turn) == turn)
-			(void)nanosleep(&pause, NULL); /* woken early, it looks again */
+void service_settle(struct service_worker *self, const struct app *app)
+{
+	struct service *svc = self->svc;
+
+	/* two who settle do not wait for each other: neither has anything of the app's any more */
+	atomic_store(&self->app, NULL);
+	(void)pthread_rwlock_rdlock(&svc->workers_lock);
+	for (struct service_worker *w = svc->workers; w; w = w->next)
+		await(w, app);
+	(void)pthread_rwlock_unlock(&svc->workers_lock);
+	store_settle_walks(svc->store); /* who walks over all apps works with the state of none in particular */
+}
+
+void service_spread(struct service *svc, void (*item)(void *work, size_t i), void *work, size_t n)
+{
+	if (svc->hooks.spread) {
+		svc->hooks.spread(svc->hooks.arg, item, work, n);
+		return;
 	}
-	(void)pthread_mutex_unlock(&svc->workers_lock);
+	for (size_t i = 0; i < n; i++)
+		item(work, i);
 }
 
 /* ---- the audit trail ---- */
@@ -246,16 +289,6 @@ static const struct method *find_method(const struct peer *peer, const struct rp
 	return *ret_err == 0 ? m : NULL;
 }
 
-static int ask_grant(struct call *c, const struct method *m, void *params)
-{
-	const struct bytes *room = (const void *)((const char *)params + m->room_offset);
-	int r = app_get_ring(c->peer->app, *room, m->perms, &c->ring);
-
-	if (r == ERR_ROOM_NOT_AUTHORIZED)
-		c->detail = (struct rpc_detail){ .name = "permission", .str = bytes_str(call_perm_name(m->perms)) };
-	return r;
-}
-
 static int run_method(struct call *c, const struct method *m, struct bytes json)
 {
 	_Alignas(16) char params[CALL_MAX_PARAMS_SIZE] = { 0 };
@@ -264,13 +297,14 @@ static int run_method(struct call *c, const struct method *m, struct bytes json)
 
 	assert(m->params_size <= sizeof(params));
 	r = params_parse(m->params, m->n_params, json, &c->w->strings, params, &c->detail);
+	c->method = m;
 	c->params = params;
 	if (r == 0 && m->check)
 		r = m->check(c);
 	if (r == 0 && c->locked && !m->when_locked)
 		r = ERR_LOCKED;
 	if (r == 0 && m->perms)
-		r = ask_grant(c, m, params);
+		r = call_ask_grant(c, call_room(c), m->perms, &c->ring);
 	if (r == 0 && audited && m->audited == AUDIT_CHANGE)
 		r = may_change(c);
 	if (r == 0)
@@ -304,6 +338,8 @@ static int run(struct service *svc, struct service_worker *w, struct peer *peer,
 	size_t start = out->n;
 	int r = err;
 
+	if (peer_role(peer) == ROLE_APP)
+		service_works_for(w, peer->app);
 	if (r == 0)
 		m = find_method(peer, q, &r);
 	if (r == 0 && q->params.n && scan_type(q->params) == SCAN_ARRAY) {
@@ -334,12 +370,48 @@ static int run(struct service *svc, struct service_worker *w, struct peer *peer,
 	return r == ERR_NEEDS_WORKER ? r : 0;
 }
 
-static bool is_slow(const struct peer *peer, const struct rpc_request *q)
+static enum served place_of(const struct method *m)
+{
+	if (!m || m->lane != LANE_POOL)
+		return SERVED;
+	return m->in_order ? SERVED_IN_ORDER : SERVED_BY_POOL;
+}
+
+static enum served place_of_request(const struct peer *peer, const struct rpc_request *q)
 {
 	int err;
-	const struct method *m = find_method(peer, q, &err);
 
-	return m && m->lane == LANE_POOL;
+	return place_of(find_method(peer, q, &err));
+}
+
+/*
+ * A large frame goes to the pool unlooked at, but for whether it has to keep its place there. Its text is not even known to be JSON: a
+ * worker will find that out, and of what is no JSON it executes nothing, in whatever place.
+ */
+static enum served place_of_unchecked(const struct peer *peer, struct bytes request)
+{
+	struct scan_iter it = scan_iter(request);
+	struct scan_member m;
+
+	while (scan_next_member(&it, &m)) {
+		if (scan_str_is(m.key, BYTES_LIT("method")) && scan_type(m.value) == SCAN_STRING &&
+		    place_of(methods_find(m.value, peer_role(peer))) == SERVED_IN_ORDER)
+			return SERVED_IN_ORDER;
+	}
+	return SERVED_BY_POOL;
+}
+
+static enum served place_of_large(const struct peer *peer, struct bytes frame)
+{
+	struct scan_iter it = scan_iter(frame);
+	enum served served = SERVED_BY_POOL;
+	struct bytes element;
+
+	if (!frame.n || scan_type(frame) != SCAN_ARRAY)
+		return place_of_unchecked(peer, frame);
+	while (served != SERVED_IN_ORDER && scan_next_element(&it, &element))
+		served = place_of_unchecked(peer, element);
+	return served;
 }
 
 void service_refuse(struct buf *out, int err, size_t limit)
@@ -364,18 +436,25 @@ static unsigned count_elements(struct bytes array, unsigned at_most)
 }
 
 /* A batch may be begun again on a worker (ERR_NEEDS_WORKER), so one that authenticates goes there at once. */
-static bool batch_is_slow(const struct peer *peer, struct bytes array)
+static enum served place_of_batch(const struct peer *peer, struct bytes array)
 {
 	struct scan_iter it = scan_iter(array);
+	enum served served = SERVED;
 	struct rpc_request q;
 	struct bytes element;
 
-	while (scan_next_element(&it, &element)) {
-		if (rpc_parse(element, &q) == 0 &&
-		    (is_slow(peer, &q) || scan_str_is(q.method, BYTES_LIT("authenticate"))))
-			return true;
+	while (served != SERVED_IN_ORDER && scan_next_element(&it, &element)) {
+		enum served one;
+
+		if (rpc_parse(element, &q) < 0)
+			continue;
+		one = place_of_request(peer, &q);
+		if (one != SERVED)
+			served = one;
+		else if (served == SERVED && scan_str_is(q.method, BYTES_LIT("authenticate")))
+			served = SERVED_BY_POOL;
 	}
-	return false;
+	return served;
 }
 
 static int run_batch(struct service *svc, struct service_worker *w, struct peer *peer, struct bytes array, int refusal,
@@ -406,6 +485,7 @@ static int run_batch(struct service *svc, struct service_worker *w, struct peer 
 static enum served serve_checked(struct service *svc, struct service_worker *w, struct peer *peer, struct bytes frame,
 				 bool fast, int refusal, struct buf *out, unsigned *ret_requests)
 {
+	enum served place = SERVED;
 	struct rpc_request q;
 	int r;
 
@@ -417,13 +497,17 @@ static enum served serve_checked(struct service *svc, struct service_worker *w, 
 			return SERVED;
 		}
 		*ret_requests = n;
-		if (fast && batch_is_slow(peer, frame))
-			return SERVED_BY_POOL;
+		if (fast)
+			place = place_of_batch(peer, frame);
+		if (place != SERVED)
+			return place;
 		return run_batch(svc, w, peer, frame, refusal, !fast, out) < 0 ? SERVED_BY_POOL : SERVED;
 	}
 	r = rpc_parse(frame, &q);
-	if (fast && r == 0 && is_slow(peer, &q))
-		return SERVED_BY_POOL;
+	if (fast && r == 0)
+		place = place_of_request(peer, &q);
+	if (place != SERVED)
+		return place;
 	return run(svc, w, peer, &q, r < 0 ? r : refusal, !fast, out) < 0 ? SERVED_BY_POOL : SERVED;
 }
 
@@ -442,7 +526,7 @@ enum served service_handle(struct service *svc, struct service_worker *w, struct
 		fast = false; /* refusing is quick, so nothing goes to the pool any more */
 	}
 	if (fast && frame.n > SERVICE_INLINE_MAX)
-		return SERVED_BY_POOL;
+		return place_of_large(peer, scan_trim(frame));
 	r = scan_check(frame, SCAN_FRAME, RPC_MAX_DEPTH);
 	if (r < 0) {
 		rpc_error(out, BYTES_LIT("null"), r, r == ERR_NOMEM ? &retry_later : NULL);
@@ -451,7 +535,7 @@ enum served service_handle(struct service *svc, struct service_worker *w, struct
 
 		served = serve_checked(svc, w, peer, scan_trim(frame), fast, refusal, out, ret_requests);
 		secret_wipe_registers(); /* the thread may wait for long now */
-		if (served == SERVED_BY_POOL)
+		if (served != SERVED)
 			return served;
 	}
 	if (out->n > start)

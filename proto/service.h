@@ -18,6 +18,7 @@
 #include "crypto/content.h"
 #include "keystore/audit.h"
 #include "keystore/store.h"
+#include "proto/file.h"
 #include "proto/peer.h"
 #include "proto/throttle.h"
 
@@ -58,6 +59,11 @@ struct service_hooks {
 	 * @why: a sentence about it, which may be empty
 	 */
 	void (*failed)(void *arg, const char *method, int err, struct bytes why);
+	/*
+	 * call @item(@work, i) for each i below @n, on the calling thread and on others that have nothing to do; return when all are done,
+	 * and wiped off the others. NULL: one after the other
+	 */
+	void (*spread)(void *arg, void (*item)(void *work, size_t i), void *work, size_t n);
 };
 
 struct service {
@@ -72,7 +78,7 @@ struct service {
 	pthread_mutex_t notes; /* over audit_why */
 	char audit_why[512];   /* why there is no audit trail, though one is wanted; "" otherwise */
 
-	pthread_mutex_t workers_lock; /* over workers */
+	pthread_rwlock_t workers_lock; /* over workers; who waits for them holds it, so that others may do so as well */
 	struct service_worker *workers;
 
 	atomic_size_t max_frame_bytes; /* limits may change while serving */
@@ -80,6 +86,7 @@ struct service {
 	atomic_bool draining;
 	int64_t started_ms;
 	struct throttle throttle;
+	struct file_table files; /* that are open, of all peers; none while it is locked */
 	atomic_ulong unnoted;	 /* failed authentications that the audit trail has no entry of yet */
 	struct secret *no_token; /* stands in for an unknown app's, so that the work is the same */
 };
@@ -94,8 +101,9 @@ struct subscription {
 /* what one thread needs for its work, kept between calls */
 struct service_worker {
 	struct service *svc;
-	struct service_worker *next; /* of all, under workers_lock */
-	atomic_uint_fast64_t turn;   /* odd: at work, with references to what the store holds */
+	struct service_worker *next;   /* of all, under workers_lock */
+	atomic_uint_fast64_t turn;     /* odd: at work, with references to what the store holds */
+	const struct app *_Atomic app; /* whose state that is, of one app; only to be compared */
 	struct aes *aes;
 	struct content content;
 	struct buf strings;		  /* strings of params that had escapes */
@@ -123,6 +131,29 @@ void service_leave(struct service_worker *w);
 /** service_quiesce - wait until everybody but @self, which may be NULL, has left what he was at. Having left, under the vault's mutex. */
 void service_quiesce(struct service *svc, const struct service_worker *self);
 
+/**
+ * service_works_for - the turn of @w goes on with the state of @app; before any of that is looked at
+ *
+ * service_handle() does it for the requests of apps; for others, whoever finds an app (call_find_app).
+ */
+void service_works_for(struct service_worker *w, const struct app *app);
+
+/**
+ * service_settle - wait until nobody works with the state that @app had before this call
+ *
+ * After a change that takes something away, and before its answer: when it returns, no request goes on by what is gone, and nobody
+ * holds any of it. @self has given back what he had found of @app, and finds it anew, should he need it again. Waits for turns, so
+ * whoever may take long asks now and then whether he still may (call_may_go_on).
+ */
+void service_settle(struct service_worker *self, const struct app *app);
+
+/**
+ * service_spread - call @item for each i below @n, in any order and perhaps on several threads at once
+ *
+ * The turn of the calling thread stands for all of them: an item looks at what that turn has found, and finds nothing by itself.
+ */
+void service_spread(struct service *svc, void (*item)(void *work, size_t i), void *work, size_t n);
+
 /** service_note - an entry for the audit trail, if there is one; who has entered only. Failures show in the status. */
 void service_note(struct service *svc, struct audit_entry *entry, bool durable);
 
@@ -141,6 +172,7 @@ enum serve_mode {
 enum served {
 	SERVED,		/* done; the reply, if there is one, is in the buffer */
 	SERVED_BY_POOL, /* nothing done: call again with SERVE_ALL where blocking is allowed */
+	SERVED_IN_ORDER, /* the same, but only when what the peer sent before and was SERVED_IN_ORDER, too, has been done */
 };
 
 /**

@@ -61,6 +61,7 @@ static void forget(struct service *svc)
 {
 	audit_close(svc->audit);
 	svc->audit = NULL;
+	file_table_clear(&svc->files);
 	store_lock(svc->store);
 }
 

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Runs the tests of one flavour (release, asan, tsan, valgrind), the crash test alone ("crash"), or everything ("all": both
-# compilers, lint, every flavour).
+# Runs the tests of one flavour (release, asan, tsan, valgrind), the crash test alone ("crash"), the race test alone ("race"), or
+# everything ("all": both compilers, lint, every flavour).
 # Ends with one line that counts: N passed, N failed. A suite's output goes to build/<flavour>/*.log and is shown if it fails.
 set -eu
 cd "$(dirname "$0")/.."
@@ -127,6 +127,12 @@ crash() {
 		node --test --test-reporter=tap tests/crash/crash.test.mjs
 }
 
+# Only under these two, which see what a race does besides a wrong answer.
+race() {
+	node_suite "$1: race test" "build/$1/race.log" env "E2EED_BIN=build/$1/e2eed" "E2EED_RACE_S=$2" \
+		node --test --test-reporter=tap tests/race/race.test.mjs
+}
+
 flavour() {
 	step "$1: build" "build/$1/build.log" make -s -j"$(nproc)" FLAVOUR="$1" all unit-programs "build/$1/faults.so"
 	unit "$1"
@@ -136,7 +142,11 @@ flavour() {
 		memory
 		crash release "${E2EED_KILLS:-500}"
 		;;
-	asan) crash asan 0 ;;
+	asan)
+		crash asan 0
+		race asan "${E2EED_RACE_S:-6}"
+		;;
+	tsan) race tsan "${E2EED_RACE_S:-6}" ;;
 	esac
 }
 
@@ -154,8 +164,14 @@ release | asan | tsan | valgrind)
 crash)
 	crash release "${E2EED_KILLS:-1000}"
 	;;
+race)
+	for f in asan tsan; do
+		step "$f: build" "build/$f/build.log" make -s -j"$(nproc)" FLAVOUR="$f" all
+		race "$f" "${E2EED_RACE_S:-60}"
+	done
+	;;
 *)
-	echo "usage: tests/run.sh all|release|asan|tsan|valgrind|crash" >&2
+	echo "usage: tests/run.sh all|release|asan|tsan|valgrind|crash|race" >&2
 	exit 64
 	;;
 esac

@@ -1,14 +1,16 @@
-// `make bench`: what the keystore costs, in figures. Runs the built daemon on keystores of many sizes, prints tables as it goes,
+// `make bench`: what the keystore costs, and files, in figures. Runs the built daemon on keystores of many sizes, prints tables as it goes,
 // and writes docs/performance/ (JSON and plots) and the generated parts of docs/performance.md. Nothing passes or fails.
 //
 //   node tests/bench/bench.mjs              everything; a few minutes
 //   node tests/bench/bench.mjs open group   these sections only; prints, and writes nothing: figures of one run stay together
-import { execFile, execFileSync } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { once } from 'node:events';
 import os from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { startDaemon, ROOT } from '../e2e/lib/daemon.mjs';
+import { makeIdentity } from '../e2e/lib/rc.mjs';
 import { describe, insert } from './report.mjs';
 
 const PROGRAMS = join(ROOT, 'build/release/bench');
@@ -22,6 +24,17 @@ const SLOW_SECONDS = 5;
 
 const say = (text = '') => console.log(text);
 const run = async (program, ...args) => JSON.parse((await promisify(execFile)(join(PROGRAMS, program), args.map(String))).stdout);
+
+// With @secret on standard input, since tokens have no place on a command line.
+async function runWith(secret, program, ...args) {
+	const child = spawn(join(PROGRAMS, program), args.map(String), { stdio: ['pipe', 'pipe', 'inherit'] });
+	let text = '';
+	child.stdout.setEncoding('utf8').on('data', (more) => (text += more));
+	child.stdin.end(`${secret}\n`);
+	const [code] = await once(child, 'close');
+	if (code !== 0) throw new Error(`${program} ended with ${code}`);
+	return JSON.parse(text);
+}
 
 // ---- folders: one that costs no disk, for what is only read, and one on the disk that appends are measured on -----
 
@@ -173,6 +186,36 @@ async function memory() {
 	return rows;
 }
 
+const FILE_CHUNKS = 2048; // of 512 KiB
+
+// With a daemon of its own, so that the peak is of this file alone.
+async function oneFile(mode, depth) {
+	const dir = mkdtempSync(join(inMemory, 'files-'));
+	const { daemon, admin, status } = await start(dir, LIMITED);
+	const { token } = await admin.call('createApp', { appId: 'files', rooms: [{ roomId: 'room', permissions: ['read', 'write'] }] });
+	const { rssBytes } = processMemory(status.pid);
+	const row = await runWith(token, 'files', daemon.appSocket, 'files', 'room', mode, FILE_CHUNKS, depth);
+	const { peakBytes } = processMemory(status.pid);
+	await daemon.terminate();
+	rmSync(dir, { recursive: true });
+	return { ...row, rssBytes, peakBytes };
+}
+
+async function files() {
+	const rows = [];
+	for (const mode of ['encrypt', 'decrypt']) {
+		for (const depth of [1, 8]) {
+			const all = [];
+			while (all.length < REPEATS) all.push(await oneFile(mode, depth));
+			const [quickest] = all.sort((a, b) => a.seconds - b.seconds);
+			rows.push({ ...quickest, floorMibPerSecond: Math.max(...all.map((row) => row.floorMibPerSecond)),
+				peakBytes: Math.max(...all.map((row) => row.peakBytes)) });
+			say(`  ${mode}, ${depth} under way: ${quickest.mibPerSecond} MiB/s`);
+		}
+	}
+	return rows;
+}
+
 const REWRITES = ['verifyKeystore', 'backupKeystore', 'compactKeystore', 'rekeyKeystore'];
 
 async function rewrite() {
@@ -198,6 +241,32 @@ async function rewrite() {
 	return { methods, rows };
 }
 
+const RECIPIENTS = 100, WRAPPED_KEYS = 10, WRAP_ROUNDS = 100;
+
+async function wrap() {
+	const rows = [];
+	const pairs = await Promise.all(Array.from({ length: 10 }, () => makeIdentity()));
+	const recipients = Array.from({ length: RECIPIENTS }, (_, i) => ({ _id: `user-${i}`, public_key: pairs[i % pairs.length].publicText }));
+	for (const threads of [1, 2]) {
+		const daemon = await startDaemon({ config: { workers: { threads } } });
+		const admin = await daemon.admin();
+		const { token } = await admin.call('createApp', { appId: 'app', rooms: [{ roomId: 'room', permissions: ['create', 'distribute'] }] });
+		const client = await daemon.app('app', token);
+		for (let i = 0; i < WRAPPED_KEYS; i++) await client.call('createRoomKey', { roomId: 'room' });
+		const seconds = [];
+		for (let i = 0; i < WRAP_ROUNDS; i++) {
+			const before = performance.now();
+			await client.call('wrapRoomKey', { roomId: 'room', recipients });
+			seconds.push((performance.now() - before) / 1000);
+		}
+		await daemon.stop();
+		seconds.sort((a, b) => a - b);
+		rows.push({ threads, recipients: RECIPIENTS, keys: WRAPPED_KEYS, fastestSeconds: seconds[0], medianSeconds: seconds[WRAP_ROUNDS / 2] });
+		say(`  ${threads} workers: ${(1000 * seconds[0]).toFixed(1)} ms`);
+	}
+	return rows;
+}
+
 async function machine() {
 	const { dir } = await keystore(1);
 	const { daemon, status } = await start(dir);
@@ -216,7 +285,7 @@ async function machine() {
 
 // ---- run and report ----------------------------------------------------------------------------------------------
 
-const sections = { machine, open, append, group, memory, rewrite };
+const sections = { machine, open, append, group, memory, rewrite, wrap, files };
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !Object.hasOwn(sections, name));
 if (unknown.length) {

@@ -114,7 +114,19 @@ function rewrite({ methods, rows }) {
 	};
 }
 
-const SECTIONS = { machine, open, append, group, memory, rewrite };
+const files = (rows) => ({
+	text: table(['direction', 'under way', 'file, MiB', 'time, s', 'MiB/s', 'floor, MiB/s', 'of the floor', 'resident before, MiB', 'peak, MiB'],
+		rows.map((row) => [row.mode, row.depth, fixed(row.bytes / MIB), seconds(row.seconds), fixed(row.mibPerSecond), fixed(row.floorMibPerSecond),
+			fixed(row.mibPerSecond / row.floorMibPerSecond, 2), mib(row.rssBytes), mib(row.peakBytes)])),
+});
+
+const wrap = (rows) => ({
+	text: table(['workers', 'recipients', 'keys', 'fastest, ms', 'median, ms', 'wraps/s (fastest)'],
+		rows.map((row) => [row.threads, row.recipients, row.keys, fixed(1000 * row.fastestSeconds, 1), fixed(1000 * row.medianSeconds, 1),
+			fixed((row.recipients * row.keys) / row.fastestSeconds)])),
+});
+
+const SECTIONS = { machine, open, append, group, memory, rewrite, wrap, files };
 
 export const describe = (name, figures) => SECTIONS[name](figures);
 

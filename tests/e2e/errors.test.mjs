@@ -9,6 +9,7 @@ import { cases, startDaemon } from './lib/daemon.mjs';
 import * as rc from './lib/rc.mjs';
 
 const b64 = (n, byte = 7) => Buffer.alloc(n, byte).toString('base64');
+const fileKey = { kty: 'oct', k: Buffer.alloc(32, 7).toString('base64url') };
 const v2 = (kid, iv, ciphertext) => ({ algorithm: 'rc.v2.aes-sha2', kid, iv, ciphertext });
 const v1 = (ciphertext) => ({ algorithm: 'rc.v1.aes-sha2', ciphertext });
 
@@ -157,6 +158,28 @@ describe('errors', { timeout: 900_000 }, () => {
 		['INVALID_PARAMS', 'app', 'subscribe', { since: 'newest' }, { param: 'since' }],
 		['METHOD_NOT_FOUND', 'app', 'subscribeAll', {}],
 
+		['METHOD_NOT_FOUND', 'admin', 'fileOpen', { roomId: 'room', mode: 'encrypt', name: 'x' }],
+		['UNAUTHENTICATED', 'stranger', 'fileOpen', { roomId: 'room', mode: 'encrypt', name: 'x' }],
+		['INVALID_PARAMS', 'app', 'fileOpen', { roomId: 'nowhere', mode: 'sign' }, { param: 'mode' }],
+		['INVALID_PARAMS', 'app', 'fileOpen', { roomId: 'nowhere', mode: 'encrypt', name: '' }, { param: 'name' }],
+		['INVALID_PARAMS', 'app', 'fileOpen', { roomId: 'nowhere', mode: 'encrypt', name: 'x', iv: b64(16) }, { param: 'iv' }],
+		['INVALID_PARAMS', 'app', 'fileOpen', { roomId: 'nowhere', mode: 'decrypt', key: {} }, { param: 'iv' }],
+		['INVALID_PARAMS', 'app', 'fileOpen', { roomId: 'nowhere', mode: 'decrypt', key: {}, iv: '', sha256: 'x' }, { param: 'sha256' }],
+		['ROOM_NOT_AUTHORIZED', 'app', 'fileOpen', { roomId: 'reader', mode: 'encrypt', name: 'x' }, { permission: 'write' }],
+		['ROOM_NOT_AUTHORIZED', 'app', 'fileOpen', { roomId: 'writer', mode: 'decrypt', key: {}, iv: '' }, { permission: 'read' }],
+		['INVALID_KEY', 'app', 'fileOpen', { roomId: 'reader', mode: 'decrypt', key: {}, iv: '' }],
+		['MALFORMED_ENVELOPE', 'app', 'fileOpen', { roomId: 'reader', mode: 'decrypt', key: fileKey, iv: b64(12) }],
+		['INVALID_PARAMS', 'app', 'fileUpdate', { fileId: 'x' }, { param: 'data' }],
+		['NOT_FOUND', 'app', 'fileUpdate', { fileId: 'x', data: '!' }],
+		['MALFORMED_ENVELOPE', 'app', 'fileUpdate', async () => ({ fileId: await openFile(), data: '!' })],
+		['TOO_LARGE', 'app', 'fileUpdate', async () => ({ fileId: await openFile(), data: b64((512 << 10) + 1) }), { limit: 512 << 10 }],
+		['NOT_FOUND', 'app', 'fileClose', { fileId: 'x' }],
+		['HASH_MISMATCH', 'app', 'fileClose', async () => ({ fileId: await openFile({ mode: 'decrypt', key: fileKey, iv: b64(16), sha256: '0'.repeat(64) }) })],
+		['OVERLOADED', 'app', 'fileOpen', async () => {
+			while (!(await app.client.request({ method: 'fileOpen', params: { roomId: 'room', mode: 'encrypt', name: 'x' } })).error);
+			return { roomId: 'room', mode: 'encrypt', name: 'x' };
+		}, { retryAfterMs: 1000 }],
+
 		['NOT_FOUND', 'admin', 'getApp', { appId: 'nobody' }],
 		['NOT_FOUND', 'admin', 'resetToken', { appId: 'nobody' }],
 		['NOT_FOUND', 'admin', 'listRooms', { appId: 'nobody' }],
@@ -172,6 +195,7 @@ describe('errors', { timeout: 900_000 }, () => {
 		['UNSUPPORTED_PROTOCOL', 'stranger', 'hello', { protocol: [2], client: 'x/1' }, { supported: [1] }],
 		['AUTHENTICATION_FAILED', 'stranger', 'authenticate', { appId: 'app', nonce: b64(32), proof: '0'.repeat(64) }],
 	];
+	const openFile = async (params = { mode: 'encrypt', name: 'x' }) => (await app.client.call('fileOpen', { roomId: 'room', ...params })).fileId;
 	const seal = () => rc.sealPrivateKey(pair.privateText, { passphrase: 'p', userId: 'u' });
 
 	rows.forEach(([reason, who, method, params, data = {}], i) => {

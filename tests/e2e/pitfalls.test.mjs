@@ -1,6 +1,6 @@
 // The pitfalls of interoperability with Rocket.Chat's clients that concern the daemon, one test each, by their numbers in
 // docs/interop.md. ELSEWHERE says where the others belong; a last test holds the two against the whole list.
-import { constants, createHash, createPublicKey, publicEncrypt } from 'node:crypto';
+import { constants, createDecipheriv, createHash, createPublicKey, publicEncrypt } from 'node:crypto';
 import { test, describe, before, after } from 'node:test';
 import assert from 'node:assert/strict';
 import * as rc from './lib/rc.mjs';
@@ -8,15 +8,12 @@ import { openScene, refused } from './lib/scene.mjs';
 
 const PITFALLS = 48;
 const ELSEWHERE = {
-	28: 'counter width of file ciphers: with the file methods',
-	29: 'hash of a file: with the file methods',
-	30: 'the key inside the decrypted attachment: the client picks it and gives it to fileOpen',
 	31: 'two envelopes per upload: the client of the upload endpoints',
 	32: 'attachment members by MIME group: made by the client',
 	33: 'MIME type of the uploaded blob: the client of the upload endpoints',
 	34: 'captions of uploads, attachments of edits: the client of the upload endpoints',
 	35: 'the setting E2E_Enable_Encrypt_Files: read by the client',
-	36: 'files of web 1.0 to 5.x: with the file methods',
+	36: 'files of web 1.0 to 5.x are under the room key itself, and no payload: a client\'s matter, and no method opens them',
 	40: 'edits go through chat.update: the client',
 	42: 'texts that start with a slash: the client decides what it encrypts',
 	43: 'room.encrypted and stale e2eKeyIds: server state, which the client reads',
@@ -728,6 +725,66 @@ describe('pitfalls', () => {
 			await refused(app.call('decryptMessage', wire(content)), reason, data);
 		}
 		await refused(app.call('decrypt', { roomId: await app.newRoom(), content: unknown }), 'NO_ROOM_KEY', { kid: stranger.kid });
+	});
+
+	// A member encrypts, with an IV of the test's choice; gives the plaintext that the daemon makes of it, in chunks of @n bytes.
+	async function readFile(roomId, { key, iv, cipher, sha256 }, n) {
+		const { fileId } = await app.call('fileOpen', { roomId, mode: 'decrypt', key, iv, ...(sha256 === undefined ? {} : { sha256 }) });
+		const chunks = [];
+		for (let at = 0; at < cipher.length; at += n)
+			chunks.push(app.call('fileUpdate', { fileId, data: rc.toBase64(cipher.subarray(at, at + n)) }));
+		const out = Buffer.concat((await Promise.all(chunks)).map(({ data }) => rc.fromBase64(data)));
+		return { out, end: app.call('fileClose', { fileId }) };
+	}
+
+	pitfall(28, 'the counter of a file has 64 bits: it wraps, and nothing is carried', async () => {
+		const roomId = await app.newRoom();
+		const plain = rc.randomBytes(100);
+		for (const high of [0x00, 0xff]) {
+			const iv = new Uint8Array(16).fill(high).fill(0xff, 8);
+			const file = await rc.encryptFile('x', plain, { iv });
+			for (const n of [7, 16, 100]) {
+				const { out, end } = await readFile(roomId, file, n);
+				assert.deepEqual(new Uint8Array(out), plain);
+				assert.equal((await end).size, 100);
+			}
+			// the other width makes something else of it, from the second block on
+			const wide = createDecipheriv('aes-256-ctr', Buffer.from(file.key.k, 'base64url'), iv).update(file.cipher);
+			assert.notDeepEqual(new Uint8Array(wide), plain);
+		}
+		// what the daemon writes is the same to both: its IV is too far from the wrap
+		const { fileId, key, iv } = await app.call('fileOpen', { roomId, mode: 'encrypt', name: 'x' });
+		const { data } = await app.call('fileUpdate', { fileId, data: rc.toBase64(plain) });
+		const wide = createDecipheriv('aes-256-ctr', Buffer.from(key.k, 'base64url'), rc.fromBase64(iv)).update(rc.fromBase64(data));
+		assert.deepEqual(new Uint8Array(wide), plain);
+		assert.ok(rc.fromBase64(iv)[8] < 0x80);
+	});
+
+	pitfall(29, 'the hash of a file is given, and compared where the sender gave one, in either case', async () => {
+		const roomId = await app.newRoom();
+		const plain = rc.randomBytes(100);
+		const file = await rc.encryptFile('x', plain);
+		for (const sha256 of [undefined, file.sha256, file.sha256.toUpperCase()]) {
+			const { end } = await readFile(roomId, { ...file, sha256 }, 64);
+			assert.deepEqual(await end, { sha256: file.sha256, size: 100 });
+		}
+		const { end } = await readFile(roomId, { ...file, cipher: file.cipher.with(50, file.cipher[50] ^ 1) }, 64);
+		await refused(end, 'HASH_MISMATCH');
+	});
+
+	pitfall(30, 'the key of a file comes out of the ciphertext, and nothing around it counts', async () => {
+		const { roomId, jwkText, kid } = await app.roomWithKey();
+		const plain = rc.randomBytes(100);
+		const { key, iv, cipher, sha256 } = await rc.encryptFile('x', plain);
+		const other = await rc.encryptFile('x', plain);
+		const sent = { msg: '', attachments: [{ title: 'x', encryption: { key, iv }, hashes: { sha256 } }] };
+		const { message } = await app.call('decryptMessage', { message: { _id: 'm', rid: roomId, t: 'e2e', e2e: 'pending', msg: '',
+			attachments: [{ title: 'x', encryption: { key: other.key, iv: other.iv }, hashes: { sha256 } }],
+			content: await rc.encryptV2(jwkText, kid, sent) } });
+		assert.deepEqual(message.attachments, sent.attachments);
+		const { out, end } = await readFile(roomId, { ...message.attachments[0].encryption, ...message.attachments[0].hashes, cipher }, 100);
+		assert.deepEqual(new Uint8Array(out), plain);
+		await end;
 	});
 
 	test('every pitfall is tested here or has its place elsewhere', () => {

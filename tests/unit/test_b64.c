@@ -1,4 +1,5 @@
 /* RFC 4648's vectors, round trips of every length, and every way in which a strict decoder refuses. */
+#include <ctype.h>
 #include <string.h>
 
 #include "base/b64.h"
@@ -135,6 +136,76 @@ static void test_lengths(void)
 	CHECK_INT(n, 0);
 }
 
+/* One character after the other, of texts so long that they are not done one by one. */
+static void reference(struct bytes in, char *ret)
+{
+	static const char chars[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	size_t bits = 8 * in.n, i = 0;
+
+	for (size_t at = 0; at < bits; at += 6, i++) {
+		unsigned v = 0;
+
+		for (size_t b = at; b < at + 6; b++)
+			v = v << 1 | (b < bits ? (unsigned)in.p[b / 8] >> (7 - b % 8) & 1u : 0);
+		ret[i] = chars[v];
+	}
+	while (i % 4)
+		ret[i++] = '=';
+}
+
+#define LONG 200
+
+static void test_long(void)
+{
+	uint8_t in[LONG], out[B64_MAX_DECODED(B64_LEN(LONG))];
+	char want[B64_LEN(LONG)], got[B64_LEN(LONG) + 1];
+	size_t right = 0, n;
+
+	for (size_t len = 0; len <= LONG; len++) {
+		const struct bytes all = BYTES(in, len);
+
+		for (size_t i = 0; i < len; i++)
+			in[i] = (uint8_t)(i * 151 + len * 7 + i * i);
+		reference(all, want);
+		memset(got, '!', sizeof(got));
+		b64_encode(all, got);
+		right += memcmp(got, want, B64_LEN(len)) == 0 && got[B64_LEN(len)] == '!';
+		right += b64_decode(BYTES(want, B64_LEN(len)), out, &n) == 0 && n == len && memcmp(out, in, len) == 0;
+	}
+	CHECK_INT(right, 2 * (LONG + 1));
+}
+
+/* Each byte in each place of a long text: a foreign one is refused, any other is what the reference makes the same text of. */
+static void test_long_alphabet(void)
+{
+	enum { CHARS = 128 };
+	uint8_t out[B64_MAX_DECODED(CHARS)];
+	char text[CHARS], again[CHARS];
+	size_t right = 0, taken = 0, tried = 0, n;
+
+	for (size_t at = 0; at < CHARS; at++) {
+		memset(text, 'Q', CHARS);
+		for (int c = 0; c < 256; c++) {
+			bool ok;
+
+			if (tried++ % TEST_STEP)
+				continue;
+			text[at] = (char)c;
+			ok = b64_decode(BYTES(text, CHARS), out, &n) == 0;
+			if (c == '=' && at == CHARS - 1) { /* padding */
+				right += !ok || n == 95;
+				continue;
+			}
+			if (ok)
+				reference(BYTES(out, n), again);
+			right += ok ? n == 96 && memcmp(again, text, CHARS) == 0 : c != '+' && c != '/' && !isalnum(c);
+			taken += ok;
+		}
+	}
+	CHECK_INT(right, (tried + TEST_STEP - 1) / TEST_STEP);
+	CHECK(taken >= 64 * CHARS / TEST_STEP - CHARS && taken <= 64 * CHARS / TEST_STEP + CHARS);
+}
+
 static void test_buf(void)
 {
 	CLEANUP(buf_fini) struct buf b = BUF_INIT(14);
@@ -182,6 +253,8 @@ int main(void)
 	test_refused();
 	test_alphabets();
 	test_lengths();
+	test_long();
+	test_long_alphabet();
 	test_buf();
 	test_hex();
 	return test_end();

@@ -36,6 +36,17 @@ static int parse_room(struct bytes text)
 	return r;
 }
 
+static int parse_file(struct bytes text)
+{
+	struct secret *k = NULL;
+	int r = jwk_parse_file(text, &k);
+
+	if (r == 0)
+		CHECK_INT(secret_len(k), JWK_FILE_KEY);
+	secret_free(k);
+	return r;
+}
+
 /* @jwk with the member @name replaced by the JSON @value, or without it where @value is NULL; the caller frees it */
 static char *changed(struct bytes jwk, const char *name, const char *value)
 {
@@ -277,6 +288,66 @@ static void test_room_text_survives(struct bytes jwk)
 	secret_free(again);
 }
 
+/* what importKey('jwk', key, 'AES-CTR', extractable, ['decrypt']) takes; tests/e2e/files.test.mjs holds WebCrypto itself against it */
+static void test_file_rules(struct bytes jwk)
+{
+	static const struct change changes[] = {
+		{ "kty", "\"RSA\"", ERR_INVALID_KEY },
+		{ "kty", NULL, ERR_INVALID_KEY },
+		{ "alg", NULL, 0 },
+		{ "alg", "\"A128CTR\"", ERR_INVALID_KEY },
+		{ "alg", "\"A256GCM\"", ERR_INVALID_KEY },
+		{ "alg", "\"a256ctr\"", ERR_INVALID_KEY },
+		{ "alg", "null", ERR_INVALID_KEY },
+		{ "ext", NULL, 0 },
+		{ "ext", "false", 0 },
+		{ "key_ops", NULL, 0 },
+		{ "key_ops", "[\"decrypt\"]", 0 },
+		{ "key_ops", "[\"decrypt\",\"wrapKey\",\"encrypt\"]", 0 },
+		{ "key_ops", "[\"encrypt\"]", ERR_INVALID_KEY },
+		{ "key_ops", "[]", ERR_INVALID_KEY },
+		{ "key_ops", "[\"decrypt\",\"decrypt\"]", ERR_INVALID_KEY },
+		{ "key_ops", "\"decrypt\"", ERR_INVALID_KEY },
+		{ "use", "\"enc\"", 0 },
+		{ "use", "\"sig\"", ERR_INVALID_KEY },
+		{ "kid", "\"x\"", 0 },
+		{ "k", NULL, ERR_INVALID_KEY },
+		{ "k", "7", ERR_INVALID_KEY },
+		{ "k", "\"\"", ERR_INVALID_KEY },
+		{ "k", "\"AQgPFh0kKzI5QEdOVVxjag\"", ERR_INVALID_KEY },			      /* 128 bits */
+		{ "k", "\"AQgPFh0kKzI5QEdOVVxjanF4f4aNlJuiqbC3vsXM09o=\"", ERR_INVALID_KEY }, /* padded */
+		{ "k", "\"AQgPFh0kKzI5QEdOVVxjanF4f4aNlJuiqbC3vsXM09r\"", ERR_INVALID_KEY },  /* stray bits */
+		{ "k", "\"AQgPFh0kKzI5QEdOVVxjanF4f4aNlJuiqbC3vsXM09oA\"", ERR_INVALID_KEY }, /* 33 bytes */
+	};
+
+	CHECK_INT(parse_file(jwk), 0);
+	check_changes(jwk, parse_file, changes, sizeof(changes) / sizeof(changes[0]));
+	CHECK_INT(parse_file(BYTES_NONE), ERR_INVALID_KEY);
+	CHECK_INT(parse_file(BYTES_LIT("{")), ERR_INVALID_KEY);
+	CHECK_INT(parse_file(BYTES_LIT("[]")), ERR_INVALID_KEY);
+}
+
+/* However long the text of a caller's key is, it does not fill the arena. */
+static void test_file_text_is_bounded(struct bytes jwk)
+{
+	for (size_t filler = 16000; filler <= 17000; filler += 1000) {
+		CLEANUP(buf_fini) struct buf text = BUF_INIT(20000);
+
+		buf_put_bytes(&text, bytes_sub(jwk, 0, jwk.n - 1));
+		buf_printf(&text, ",\"x\":\"%0*d\"}", (int)filler, 0);
+		CHECK_INT(parse_file(buf_bytes(&text)), filler == 16000 ? 0 : ERR_INVALID_KEY);
+	}
+}
+
+static void test_file_text_survives(struct bytes jwk)
+{
+	CLEANUP(secret_freep) struct secret *k = NULL, *again = NULL;
+
+	CHECK_INT(jwk_parse_file(jwk, &k), 0);
+	CHECK_INT(jwk_write_file(k, &again), 0);
+	CHECK_BYTES(secret_bytes(again), jwk);
+}
+
 int main(void)
 {
 	const json_t *gcm, *cbc, *user;
@@ -297,6 +368,9 @@ int main(void)
 	test_room_rules(all, input(cbc, "session_key_jwk"));
 	test_room_text_survives(input(cbc, "session_key_jwk"));
 	test_room_text_survives(input(gcm, "session_key_jwk"));
+	test_file_rules(input(vector(all, "file-empty"), "key_jwk"));
+	test_file_text_is_bounded(input(vector(all, "file-empty"), "key_jwk"));
+	test_file_text_survives(input(vector(all, "file-empty"), "key_jwk"));
 	json_decref(all);
 	return test_end();
 }

@@ -278,17 +278,19 @@ static int public_of(size_t bytes, uint8_t first, uint8_t last, const char *e)
 /* interop.md 4: 2048 bits and nothing else */
 static void test_public_sizes(void)
 {
-	CHECK_INT(public_of(256, 0x80, 0x01, "010001"), 0);
-	CHECK_INT(public_of(256, 0x7f, 0x01, "010001"), ERR_INVALID_KEY); /* 2047 bits */
-	CHECK_INT(public_of(257, 0x01, 0x01, "010001"), ERR_INVALID_KEY);
-	CHECK_INT(public_of(257, 0x00, 0x01, "010001"), ERR_INVALID_KEY); /* 0x5a follows: 2047 bits */
-	CHECK_INT(public_of(128, 0x80, 0x01, "010001"), ERR_INVALID_KEY);
-	CHECK_INT(public_of(512, 0x80, 0x01, "010001"), ERR_INVALID_KEY);
-	CHECK_INT(public_of(600, 0x80, 0x01, "010001"), ERR_INVALID_KEY);
+	CHECK_INT(public_of(256, 0x80, 0x05, "010001"), 0);
+	CHECK_INT(public_of(256, 0x7f, 0x05, "010001"), ERR_INVALID_KEY); /* 2047 bits */
+	CHECK_INT(public_of(257, 0x01, 0x05, "010001"), ERR_INVALID_KEY);
+	CHECK_INT(public_of(257, 0x00, 0x05, "010001"), ERR_INVALID_KEY); /* 0x5a follows: 2047 bits */
+	CHECK_INT(public_of(128, 0x80, 0x05, "010001"), ERR_INVALID_KEY);
+	CHECK_INT(public_of(512, 0x80, 0x05, "010001"), ERR_INVALID_KEY);
+	CHECK_INT(public_of(600, 0x80, 0x05, "010001"), ERR_INVALID_KEY);
 	CHECK_INT(public_of(256, 0x80, 0x02, "010001"), ERR_INVALID_KEY); /* even */
-	CHECK_INT(public_of(256, 0x80, 0x01, "03"), ERR_INVALID_KEY);
-	CHECK_INT(public_of(256, 0x80, 0x01, "010003"), ERR_INVALID_KEY);
-	CHECK_INT(public_of(256, 0x80, 0x01, "00010001"), 0); /* leading zeros do not change a number */
+	CHECK_INT(public_of(256, 0x80, 0x01, "010001"), ERR_INVALID_KEY); /* 3 divides it */
+	CHECK_INT(public_of(256, 0x80, 0xcb, "010001"), ERR_INVALID_KEY); /* 241 does, and nothing smaller */
+	CHECK_INT(public_of(256, 0x80, 0x05, "03"), ERR_INVALID_KEY);
+	CHECK_INT(public_of(256, 0x80, 0x05, "010003"), ERR_INVALID_KEY);
+	CHECK_INT(public_of(256, 0x80, 0x05, "00010001"), 0); /* leading zeros do not change a number */
 }
 
 static void test_references(void)

@@ -221,9 +221,49 @@ static void test_hostile_spans(void)
 	}
 }
 
+/* Whatever stands where in a long string, of which many bytes are looked at together, it is seen. */
+static void test_long_strings(void)
+{
+	static const struct {
+		struct bytes text;
+		bool ok;
+	} specials[] = {
+		{ BYTES_LIT("\\\""), true },  { BYTES_LIT("\\\\"), true },  { BYTES_LIT("\xc3\xa9"), true },
+		{ BYTES_LIT("\x7f"), true },  { BYTES_LIT("\x1f"), false }, { BYTES_LIT("\\x"), false },
+		{ BYTES_LIT("\xff"), false }, { BYTES_LIT("\""), false },
+	};
+	size_t right = 0, tried = 0;
+
+	for (size_t at = 0; at < 200; at++) {
+		for (size_t i = 0; i < sizeof(specials) / sizeof(specials[0]); i++) {
+			CLEANUP(buf_fini) struct buf b = BUF_INIT(1024);
+			struct scan_iter it;
+			struct bytes first, second;
+
+			buf_put_str(&b, "[\"");
+			for (size_t k = 0; k < at; k++)
+				buf_put_byte(&b, 'a');
+			buf_put_bytes(&b, specials[i].text);
+			for (size_t k = at; k < 200; k++)
+				buf_put_byte(&b, 'b');
+			buf_put_str(&b, "\",17]");
+			it = scan_iter(buf_bytes(&b));
+			tried++;
+			if (scan_check(buf_bytes(&b), 0, 1) < 0)
+				right += !specials[i].ok;
+			else
+				right += specials[i].ok && scan_next_element(&it, &first) &&
+					 first.n == 202 + specials[i].text.n && scan_next_element(&it, &second) &&
+					 bytes_eq(second, BYTES_LIT("17"));
+		}
+	}
+	CHECK_INT(right, tried);
+}
+
 int main(void)
 {
 	test_start();
+	test_long_strings();
 	test_trim_and_type();
 	test_members();
 	test_elements();

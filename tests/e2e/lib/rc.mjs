@@ -8,6 +8,7 @@
 //   encryptV1(jwkText, kid, payload)                   -> content (its `ciphertext` alone is the legacy string)
 //   encryptV2(jwkText, kid, payload)                   -> content; the cipher follows the key's alg
 //   decryptContent(jwkText, content or legacy string)  -> the plaintext, as text
+//   encryptFile(name, bytes), decryptFile({key, iv}, bytes) -> what goes with an upload, and its content
 //   makeIdentity({modulusLength})                      -> {publicText, privateText}
 //   sealPrivateKey(privateText, {passphrase, userId, ...}), openPrivateKey(envelope, {passphrase, userId})
 //
@@ -125,6 +126,24 @@ export async function decryptBytes(jwkText, content) {
 }
 
 export const decryptContent = async (jwkText, content) => strictUtf8.decode(await decryptBytes(jwkText, content));
+
+// ---- files ------------------------------------------------------------------------------------------------------
+
+const ctr = (iv) => ({ name: 'AES-CTR', counter: iv, length: 64 });
+
+// { key: JWK, iv, sha256, hashedName, cipher }; key and iv as given, else fresh
+export async function encryptFile(name, bytes, { iv = randomBytes(16), key: jwk } = {}) {
+	const key = jwk ? await subtle.importKey('jwk', jwk, 'AES-CTR', true, ['encrypt', 'decrypt'])
+		: await subtle.generateKey({ name: 'AES-CTR', length: 256 }, true, ['encrypt', 'decrypt']);
+	const cipher = new Uint8Array(await subtle.encrypt(ctr(iv), key, bytes));
+	const exported = JSON.parse(ordered(await subtle.exportKey('jwk', key), WEB_OCT));
+	return { key: exported, iv: toBase64(iv), sha256: await sha256Hex(bytes), hashedName: await sha256Hex(name), cipher };
+}
+
+export const importFileKey = (jwk) => subtle.importKey('jwk', jwk, 'AES-CTR', false, ['decrypt']);
+
+export const decryptFile = async ({ key, iv }, cipher) =>
+	new Uint8Array(await subtle.decrypt(ctr(fromBase64(iv)), await importFileKey(key), cipher));
 
 // ---- identities --------------------------------------------------------------------------------------------------
 
