@@ -180,6 +180,9 @@ int ctl_failed(const struct ctl *x, int err, const struct buf *why);
 #define CTL_SIZE_TEXT 48
 void ctl_size(int64_t bytes, char ret[CTL_SIZE_TEXT]); /* "1.5 MiB" */
 
+/** ctl_number - decimal digits and nothing else, up to INT64_MAX. Return: false where it is something else */
+bool ctl_number(const char *text, size_t n, uint64_t *ret) WARN_UNUSED;
+
 /** ctl_str - the string member @name, "-" where there is none */
 const char *ctl_str(const json_t *object, const char *name);
 int64_t ctl_int(const json_t *object, const char *name);
@@ -190,6 +193,9 @@ void ctl_rooms(const json_t *rooms, const char *indent, struct buf *out);
 
 /** ctl_permissions - "read,write" into a member `permissions` of @params. Return: CTL_OK, CTL_USAGE after having said why */
 int ctl_permissions(const struct ctl *x, const char *list, struct buf *params) WARN_UNUSED;
+
+/** ctl_get_passphrase - from --passphrase-fd, or as prompt_secret() asks. Return: CTL_OK, or an exit status after having said why */
+int ctl_get_passphrase(const struct ctl *x, const char *question, const char *again, struct secret **ret) WARN_UNUSED;
 
 /**
  * ctl_put_passphrase - @text as the member `passphrase` of the object @params, which ends with it

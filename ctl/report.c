@@ -251,6 +251,37 @@ int ctl_confirm(const struct ctl *x, const char *question)
 	return ctl_failed(x, r, &why);
 }
 
+int ctl_get_passphrase(const struct ctl *x, const char *question, const char *again, struct secret **ret)
+{
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(8192);
+	int r = x->args.given[OPT_PASSPHRASE_FD] ? prompt_fd(x->args.value[OPT_PASSPHRASE_FD], &why, ret)
+						 : prompt_secret(question, again, &why, ret);
+
+	return r < 0 ? ctl_failed(x, r, &why) : CTL_OK;
+}
+
+int ctl_put_passphrase(const struct secret *text, struct buf *params)
+{
+	CLEANUP(buf_fini) struct buf json = BUF_INIT(16384);
+	int r;
+
+	jw_bytes(&json, NULL, secret_bytes(text));
+	r = buf_err(&json);
+	if (r == 0)
+		r = scan_check(buf_bytes(&json), 0, 1);
+	if (r == ERR_NOMEM) {
+		say("out of memory");
+		return CTL_FAILED;
+	}
+	if (r < 0) {
+		say("this passphrase cannot be sent to e2eed: it must be UTF-8 text without NUL");
+		return CTL_FAILED;
+	}
+	jw_raw(params, "passphrase", buf_bytes(&json));
+	jw_object_end(params);
+	return CTL_OK;
+}
+
 int ctl_failed(const struct ctl *x, int err, const struct buf *why)
 {
 	if (err == ERR_INVALID_PARAMS)
@@ -276,6 +307,21 @@ void ctl_size(int64_t bytes, char ret[CTL_SIZE_TEXT])
 		unit++;
 	}
 	(void)snprintf(ret, CTL_SIZE_TEXT, "%.1f %s", v, units[unit]);
+}
+
+bool ctl_number(const char *text, size_t n, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned digit = (unsigned)(unsigned char)text[i] - '0';
+
+		if (digit > 9 || v > ((uint64_t)INT64_MAX - digit) / 10)
+			return false;
+		v = v * 10 + digit;
+	}
+	*ret = v;
+	return n > 0;
 }
 
 const char *ctl_str(const json_t *object, const char *name)
