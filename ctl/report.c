@@ -92,6 +92,9 @@ static const struct {
 	{ "OVERLOADED", "wait a little and try again" },
 	{ "TOO_LARGE", "limits.max_frame_bytes in e2eed.conf bounds what can be sent" },
 	{ "LOCKED", "'e2eectl unlock' opens it" },
+	{ "DECRYPT_FAILED", "this passphrase does not open the private key, or it belongs to another user" },
+	{ "MALFORMED_ENVELOPE", "private_key must be what Rocket.Chat has stored, unchanged" },
+	{ "INVALID_KEY", "public_key must be that of the private key: RSA with 2048 bits, as Rocket.Chat makes them" },
 	{ "FORBIDDEN", "a revoked app cannot be changed; 'e2eectl app list' shows the states" },
 };
 
@@ -121,6 +124,10 @@ int report_error(const struct ctl *x, struct bytes error)
 		say("%s (%s)", ctl_str(data, "why"), reason);
 		return CTL_FAILED;
 	}
+	if (strcmp(reason, "FORBIDDEN") == 0 && x->command->forbidden) {
+		say("%s", x->command->forbidden);
+		return CTL_FAILED;
+	}
 	if (strcmp(reason, "INVALID_PARAMS") == 0) {
 		say("e2eed does not accept the %s%s; ids are 1 to 128 bytes of text, see 'e2eectl help'",
 		    strcmp(param, "-") == 0 ? "" : "value of ", strcmp(param, "-") == 0 ? "arguments" : param);
@@ -134,6 +141,25 @@ int report_error(const struct ctl *x, struct bytes error)
 	}
 	say("%s (%s)", ctl_str(e, "message"), reason);
 	return CTL_FAILED;
+}
+
+int ctl_read_stdin(struct buf *ret)
+{
+	for (;;) {
+		uint8_t *room = buf_room(ret, 65536);
+		ssize_t n;
+
+		if (!room)
+			return buf_err(ret);
+		n = read(STDIN_FILENO, room, 65536);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return ERR_IO;
+		if (n == 0)
+			return 0;
+		buf_added(ret, (size_t)n);
+	}
 }
 
 /* Straight from the buffer: stdio would keep a copy. */
@@ -350,6 +376,22 @@ const char *ctl_words(const json_t *array, struct buf *ret)
 		buf_put_byte(ret, '-');
 	buf_put_byte(ret, '\0');
 	return buf_err(ret) ? "?" : (const char *)ret->p;
+}
+
+void ctl_identities(const json_t *identities, const char *indent, struct buf *out)
+{
+	CLEANUP(table_fini) struct table t;
+
+	table_init(&t, 4, 0, indent);
+	table_pair(&t, "KEY", "STATE");
+	table_pair(&t, "CREATED", "EXPIRES/REVOKED");
+	for (size_t i = 0; i < json_array_size(identities); i++) {
+		const json_t *identity = json_array_get(identities, i);
+
+		table_pair(&t, ctl_str(identity, "keyId"), ctl_str(identity, "state"));
+		table_pair(&t, ctl_str(identity, "createdAt"), ctl_str(identity, "expiresAt"));
+	}
+	table_print(&t, out);
 }
 
 void ctl_rooms(const json_t *rooms, const char *indent, struct buf *out)
