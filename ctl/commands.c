@@ -12,7 +12,7 @@ const struct option ctl_options[OPT_NR] = {
 	[OPT_JSON] = { "--json", NULL, "put out results and errors as JSON", EVERYWHERE },
 	[OPT_HELP] = { "--help", NULL, "show help, also of a command", EVERYWHERE },
 	[OPT_VERSION] = { "--version", NULL, "show the version", EVERYWHERE },
-	[OPT_APP] = { "--app", "APPID", .about = "the app to act as" },
+	[OPT_APP] = { "--app", "APPID", .about = "the app: to act as, or whose events" },
 	[OPT_TOKEN_FILE] = { "--token-file", "FILE", .about = "holds the app's token; only its owner may read it" },
 	[OPT_APP_SOCKET] = { "--app-socket", "PATH",
 			     .about = "e2eed's app socket (" CTL_APP_SOCKET "); @NAME: abstract" },
@@ -27,7 +27,7 @@ const struct option ctl_options[OPT_NR] = {
 	[OPT_CREDENTIAL] = { "--credential", "NAME", .about = "name of e2eed's systemd credential" },
 	[OPT_ANCHOR] = { "--anchor", "PATH", .about = "the anchor, where keystore.anchor names one" },
 	[OPT_KEYSTORE] = { "--keystore", "FILE", .about = "the keystore, or a backup: it has the trail's key" },
-	[OPT_SINCE] = { "--since", "N", .about = "entries behind number N; 0: all of them" },
+	[OPT_SINCE] = { "--since", "N", .about = "what comes behind number N; 0: from the first" },
 	[OPT_GRACE] = { "--grace", "TIME", .about = "7d, 12h, 30m, 90s: the former key unwraps so long (7d)" },
 	[OPT_CLEAR] = { "--clear", NULL, .about = "destroy the escrow passphrase instead" },
 	[OPT_FOLLOW] = { "--follow", NULL, .about = "go on with what is appended, until interrupted" },
@@ -317,6 +317,17 @@ const struct command ctl_commands[] = {
 	  .options = OPT_BIT(OPT_YES),
 	  .not_found = "there is no such slot; 'e2eectl keystore slot list' shows those there are",
 	  .run = cmd_slot_remove },
+	{ .group = "events",
+	  .name = "tail",
+	  .operands = "",
+	  .about = "what apps are told, as it happens",
+	  .help = "One line for each event of keys, rooms and tokens, of all apps or of --app\n"
+		  "alone, from now on or from behind number N, until interrupted. With --json each\n"
+		  "is an object on a line of its own, as e2eed tells it. When e2eed restarts, or\n"
+		  "had to hang up because its events were not read, this goes on behind the last.",
+	  .options = OPT_BIT(OPT_SINCE) | OPT_BIT(OPT_APP),
+	  .not_found = NO_APP,
+	  .run = cmd_events_tail },
 	{ .group = "audit",
 	  .name = "tail",
 	  .operands = "",
@@ -364,6 +375,7 @@ const struct group ctl_groups[] = {
 	{ "room", "what apps may do in rooms" },
 	{ "keystore", "the keystore's file and what opens it" },
 	{ "keystore slot", "what opens the keystore" },
+	{ "events", "what apps are told" },
 	{ "audit", "the audit trail" },
 };
 const size_t ctl_n_groups = sizeof(ctl_groups) / sizeof(ctl_groups[0]);

@@ -242,6 +242,7 @@ int cmd_keystore_recover(struct ctl *x);
 int cmd_slot_list(struct ctl *x);
 int cmd_slot_add(struct ctl *x);
 int cmd_slot_remove(struct ctl *x);
+int cmd_events_tail(struct ctl *x);
 int cmd_audit_tail(struct ctl *x);
 int cmd_audit_verify(struct ctl *x);
 

@@ -128,6 +128,13 @@ int report_error(const struct ctl *x, struct bytes error)
 		say("%s", x->command->forbidden);
 		return CTL_FAILED;
 	}
+	if (strcmp(reason, "SEQ_TOO_OLD") == 0) {
+		say("e2eed has no events from that number on (SEQ_TOO_OLD); --since %" PRId64
+		    " is the first that it serves.\n"
+		    "What was missed shows in 'e2eectl app show' and 'e2eectl room keys' as it is now",
+		    ctl_int(data, "oldest"));
+		return CTL_FAILED;
+	}
 	if (strcmp(reason, "INVALID_PARAMS") == 0) {
 		say("e2eed does not accept the %s%s; ids are 1 to 128 bytes of text, see 'e2eectl help'",
 		    strcmp(param, "-") == 0 ? "" : "value of ", strcmp(param, "-") == 0 ? "arguments" : param);

@@ -16,7 +16,7 @@ describe('help and usage, which need no daemon', () => {
 		'status', 'lock', 'unlock', 'app create', 'app list', 'app show', 'app token', 'app revoke', 'app rotate', 'app escrow',
 		'app import', 'app export', 'key list', 'key revoke', 'room grant', 'room revoke', 'room list', 'room keys',
 		'keystore verify', 'keystore compact', 'keystore rekey', 'keystore backup', 'keystore recover',
-		'keystore slot list', 'keystore slot add', 'keystore slot remove', 'audit tail', 'audit verify', 'rpc', 'call',
+		'keystore slot list', 'keystore slot add', 'keystore slot remove', 'events tail', 'audit tail', 'audit verify', 'rpc', 'call',
 	];
 
 	test('--version', async () => {
@@ -32,7 +32,7 @@ describe('help and usage, which need no daemon', () => {
 		assert.equal(succeeded(await ctl(['-h'])), text);
 	});
 
-	for (const group of ['app', 'key', 'room', 'keystore', 'keystore slot', 'audit']) {
+	for (const group of ['app', 'key', 'room', 'keystore', 'keystore slot', 'events', 'audit']) {
 		test(`help of the group ${group}`, async () => {
 			const words = group.split(' ');
 			const text = succeeded(await ctl(['help', ...words]));
