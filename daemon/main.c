@@ -406,6 +406,13 @@ static void on_disk_lost(void *arg, int why)
 	_exit(EX_IOERR);
 }
 
+static void on_events_lost(void *arg, uint64_t upto, struct bytes why)
+{
+	(void)arg;
+	log_warning("the keystore has been written anew without its events up to %llu, which could not be read: %.*s",
+		    (unsigned long long)upto, (int)why.n, why.n ? (const char *)why.p : "");
+}
+
 static int with_store(struct daemon *d)
 {
 	const struct store_options options = {
@@ -418,6 +425,7 @@ static int with_store(struct daemon *d)
 		.waiting = on_disk_wait,
 		.news = on_news,
 		.lost = on_disk_lost,
+		.events_lost = on_events_lost,
 		.arg = d,
 	};
 	int status;

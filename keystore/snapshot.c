@@ -15,6 +15,7 @@ void snapshot_fini(struct snapshot *snapshot)
 		secret_free(snapshot->keys[i]);
 	free(snapshot->keys);
 	event_index_fini(&snapshot->places);
+	buf_fini(&snapshot->why_no_events);
 }
 
 int snapshot_put(const struct snapshot *snapshot, struct log_writer *w, struct record *record,

@@ -1,8 +1,9 @@
 /*
  * snapshot_events - the events that a rewrite carries over: of each app that is not revoked, the newest STORE_KEPT_EVENTS
  *
- * The old file is read twice at most, record by record: the first time to find the number up to which an app's events are left
- * behind, which stands in its RECORD_APP; and not at all the first time where no app has too many.
+ * The old file is read twice, record by record: the first time to find the number up to which an app's events are left behind, which
+ * stands in its RECORD_APP, and whether they can be read at all. Where they cannot, none are carried over: a file that is damaged must
+ * not keep what is to be destroyed, and everything else comes from memory.
  */
 #include <stdlib.h>
 
@@ -41,6 +42,23 @@ struct planning {
 	struct buf *why;
 };
 
+/* @all: whatever there is; otherwise as many as there are too many of */
+static void plan_app(struct app *app, bool all, uint64_t newest)
+{
+	bool revoked = app->tip && app->tip->revoked_ms;
+	uint64_t n = revoked || all ? 0 : app->n_events;
+
+	app->carried.skip = n > STORE_KEPT_EVENTS ? n - STORE_KEPT_EVENTS : 0;
+	app->carried.n = n - app->carried.skip;
+	app->carried.from = revoked ? 0 : all ? newest : atomic_load(&app->events_from);
+}
+
+static void plan_apps(struct store *store, bool all)
+{
+	for (size_t i = 0; i < store->state.apps.n; i++)
+		plan_app(store->state.apps.sorted[i], all, store->seq);
+}
+
 static int plan_record(void *arg, const struct log_cursor *at, struct bytes plain)
 {
 	const struct planning *planning = arg;
@@ -62,31 +80,36 @@ static int plan_record(void *arg, const struct log_cursor *at, struct bytes plai
 	return r;
 }
 
-int snapshot_plan_events(struct store *store, struct buf *why)
+int snapshot_plan_events(struct snapshot *snapshot)
 {
-	bool skip = false;
+	struct store *store = snapshot->store;
+	struct buf *why = &snapshot->why_no_events;
+	int r;
 
-	for (size_t i = 0; i < store->state.apps.n; i++) {
-		struct app *app = store->state.apps.sorted[i];
-		bool revoked = app->tip && app->tip->revoked_ms;
-		uint64_t n = revoked ? 0 : app->n_events;
-
-		app->carried.skip = n > STORE_KEPT_EVENTS ? n - STORE_KEPT_EVENTS : 0;
-		app->carried.n = n - app->carried.skip;
-		app->carried.from = revoked ? 0 : atomic_load(&app->events_from);
-		skip |= app->carried.skip > 0;
-	}
-	return skip ? read_file(store, plan_record, &(struct planning){ store, why }, why) : 0;
+	plan_apps(store, false);
+	r = read_file(store, plan_record, &(struct planning){ store, why }, why);
+	if (r != ERR_STORAGE)
+		return r;
+	plan_apps(store, true);
+	snapshot->without_events = true;
+	return 0;
 }
 
-void snapshot_events_carried(struct store *store)
+void snapshot_events_carried(const struct snapshot *snapshot)
 {
+	struct store *store = snapshot->store;
+
 	for (size_t i = 0; i < store->state.apps.n; i++) {
 		struct app *app = store->state.apps.sorted[i];
 
 		atomic_store(&app->events_from, app->carried.from);
 		app->n_events = app->carried.n;
 	}
+	if (!snapshot->without_events)
+		return;
+	store->events_lost = store->seq;
+	if (store->options.events_lost)
+		store->options.events_lost(store->options.arg, store->seq, buf_bytes(&snapshot->why_no_events));
 }
 
 /* ---- what is carried over ---- */
@@ -155,9 +178,12 @@ static int gather_record(void *arg, const struct log_cursor *at, struct bytes pl
 
 int snapshot_put_events(struct snapshot *snapshot, struct log_writer *w)
 {
-	struct gathered *g = calloc(1, sizeof(*g));
+	struct gathered *g;
 	int r;
 
+	if (snapshot->without_events)
+		return 0;
+	g = calloc(1, sizeof(*g));
 	if (!g)
 		return ERR_NOMEM;
 	g->snapshot = snapshot;

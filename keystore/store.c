@@ -29,6 +29,7 @@ void store_note_info(struct store *store)
 		.erase_due = store->erase_due && store->erase_failed,
 		.anchor_errno = store->anchor_errno,
 		.syncs = store->syncs,
+		.events_lost = store->events_lost,
 	};
 
 	if (store->log)
@@ -400,7 +401,9 @@ static void adopt_keys(struct store *store, struct snapshot *snapshot)
 /* With both locks, and idle. */
 int store_rewrite_now(struct store *store, const struct log_rewrite *how, struct buf *why, uint32_t *ret_slot)
 {
-	CLEANUP(snapshot_fini) struct snapshot snapshot = { .store = store, .why = why };
+	CLEANUP(snapshot_fini) struct snapshot snapshot = { .store = store,
+							   .why = why,
+							   .why_no_events = BUF_INIT(4096) };
 	struct log_rewrite rewrite = *how;
 	struct sealed_log_info info;
 	int r = make_keys(store, &snapshot);
@@ -408,13 +411,13 @@ int store_rewrite_now(struct store *store, const struct log_rewrite *how, struct
 	rewrite.emit = snapshot_emit;
 	rewrite.arg = &snapshot;
 	if (r == 0)
-		r = snapshot_plan_events(store, why);
+		r = snapshot_plan_events(&snapshot);
 	if (r == 0)
 		r = sealed_log_rewrite(store->log, &rewrite, why, ret_slot);
 	check_lost(store);
 	if (r == 0) {
 		adopt_keys(store, &snapshot);
-		snapshot_events_carried(store);
+		snapshot_events_carried(&snapshot);
 		event_index_fini(&store->places);
 		store->places = snapshot.places;
 		snapshot.places = (struct event_index){ 0 };

@@ -91,6 +91,11 @@ struct store_options {
 	 * one (@why: errno). Opening the file again finds out. NULL: ERR_STORAGE, and nothing can be changed any more.
 	 */
 	void (*lost)(void *arg, int why);
+	/*
+	 * The file was written anew without the events up to number @upto, since it was damaged (@why: a sentence): what is to be
+	 * destroyed does not wait for them. Must be quick, and not call into the store; NULL: nobody cares.
+	 */
+	void (*events_lost)(void *arg, uint64_t upto, struct bytes why);
 	void *arg;
 };
 
@@ -121,6 +126,7 @@ struct store_info {
 	int anchor_errno;    /* why the anchor could not be written last; 0: it was */
 	unsigned long syncs; /* of batches of changes, since the start */
 	bool compaction_due;
+	uint64_t events_lost; /* since it was opened: those up to this number were in a damaged file; 0: none were */
 };
 void store_get_info(struct store *store, struct store_info *ret);
 
@@ -304,7 +310,7 @@ int store_add_room_keys(struct store *store, struct app *app, struct bytes room_
 
 /* ---- the file: workers only; @why gets a sentence for the operator on failure ---- */
 
-/** store_rewrite - compaction and a new data key in one. Return: as sealed_log_rewrite(); ERR_LOCKED. */
+/** store_rewrite - compaction and a new data key in one; a damaged file is healed by it. Return: as sealed_log_rewrite(); ERR_LOCKED. */
 int store_rewrite(struct store *store, struct buf *why) WARN_UNUSED;
 
 /**

@@ -140,6 +140,7 @@ void store_close_files(struct store *store)
 	if (store->tail.notes) /* of a store that was made to its end */
 		event_tail_shut(&store->tail);
 	store->seq = store->tip_seq = 0;
+	store->events_lost = 0;
 	store->erase_due = false;
 }
 

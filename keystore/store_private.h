@@ -61,6 +61,7 @@ struct store {
 	uint64_t base_bytes;	      /* of the file's snapshot */
 	bool erase_due;		      /* secrets that were destroyed are still in the file */
 	bool erase_failed;	      /* and a rewrite has failed */
+	uint64_t events_lost;	      /* up to this number, in a file that was damaged; 0: none */
 	int anchor_errno;
 	unsigned long syncs;
 	unsigned rewrites_waiting; /* for what is staged to be settled; nothing more is staged meanwhile */
@@ -118,6 +119,8 @@ struct snapshot {
 	struct secret **keys; /* owned: a new one for each app of state.apps.sorted; NULL of those that have none */
 	size_t n_keys;
 	struct event_index places; /* in the new file */
+	bool without_events;	   /* the old one's cannot be read */
+	struct buf why_no_events;
 };
 
 void snapshot_fini(struct snapshot *snapshot);
@@ -131,13 +134,13 @@ int snapshot_put(const struct snapshot *snapshot, struct log_writer *w, struct r
 
 /* ---- snapshot_events.c: with both locks, and idle ---- */
 
-/** snapshot_plan_events - find out what is left behind of each app's events. Return: 0; ERR_STORAGE with a sentence; ERR_NOMEM. */
-int snapshot_plan_events(struct store *store, struct buf *why) WARN_UNUSED;
+/** snapshot_plan_events - find out what is left behind of each app's events: all, where the file is damaged. Return: 0, ERR_NOMEM. */
+int snapshot_plan_events(struct snapshot *snapshot) WARN_UNUSED;
 
-/** snapshot_put_events - Return: as snapshot_plan_events() */
+/** snapshot_put_events - Return: 0; ERR_STORAGE with a sentence, where the file could be read a moment ago; ERR_NOMEM */
 int snapshot_put_events(struct snapshot *snapshot, struct log_writer *w) WARN_UNUSED;
 
 /** snapshot_events_carried - the new file is there */
-void snapshot_events_carried(struct store *store);
+void snapshot_events_carried(const struct snapshot *snapshot);
 
 #endif

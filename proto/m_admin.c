@@ -38,6 +38,10 @@ static bool put_problems(struct service *svc, const struct store_info *info, con
 	else if (info->log.residue)
 		jw_str(b, NULL,
 		       "the keystore's former file could not be wiped and removed; see to its folder and run e2eectl keystore compact");
+	if (info->events_lost)
+		jw_str(b, NULL,
+		       "the keystore's file was damaged, and has been written anew without the events in it; see to its disk, and to the log "
+		       "(shown until the keystore is opened again)");
 	if (info->anchor_errno)
 		jw_str(b, NULL,
 		       "the anchor cannot be written, so an older keystore would not be noticed; see to keystore.anchor");

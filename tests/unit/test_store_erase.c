@@ -431,6 +431,76 @@ static void test_backup(void)
 	CHECK(unlink(copy) == 0);
 }
 
+static uint64_t lost_upto;
+static char lost_why[256];
+
+static void note_lost(void *arg, uint64_t upto, struct bytes why)
+{
+	(void)arg;
+	lost_upto = upto;
+	(void)snprintf(lost_why, sizeof(lost_why), "%.*s", (int)why.n, (const char *)why.p);
+}
+
+static uint64_t oldest_event(struct store *store)
+{
+	uint64_t oldest = 0, newest;
+
+	CHECK_INT(store_event_range(store, NULL, &oldest, &newest), 0);
+	CHECK_INT(newest, seq_of(store));
+	return oldest;
+}
+
+static void damage(uint64_t at)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	uint8_t byte;
+
+	CHECK(pread(fd, &byte, 1, (off_t)at) == 1);
+	byte ^= 1;
+	CHECK(pwrite(fd, &byte, 1, (off_t)at) == 1);
+	(void)close(fd);
+}
+
+/* A file that cannot be read keeps nothing that is to go; only the events in it are lost, and that is said. */
+static void test_erase_in_damaged(void)
+{
+	CLEANUP(store_freep) struct store *store = NULL;
+	char key_id[UUID_SIZE], newer[UUID_SIZE];
+
+	options.events_lost = note_lost;
+	store = fresh();
+	options.events_lost = NULL;
+	create(store, "app-1");
+	CHECK_INT(add_key(store, "app-1", "roomA", "k0", 0, true), 0);
+	CHECK_INT(add_identity(store, BYTES_LIT("app-1"), identities[1], 1000000, key_id), 0);
+	CHECK_INT(add_identity(store, BYTES_LIT("app-1"), identities[2], 1000000, newer), 0);
+	for (int kind = 0; kind < 4; kind++) {
+		struct bytes old = tmpdir_read(path);
+		uint64_t events = oldest_event(store);
+
+		lost_upto = 0;
+		damage(old.n - 20); /* in the newest change, or the end of the snapshot */
+		CHECK_INT(kind == 0   ? store_revoke_key(store, BYTES_LIT("app-1"), bytes_str(key_id))
+			  : kind == 1 ? store_expire_keys(store, INT64_MAX, NULL, NULL)
+			  : kind == 2 ? drop(store, "app-1", "roomA", true)
+				      : store_set_escrow(store, BYTES_LIT("app-1"), tokens[0]),
+			  0);
+		CHECK(!info_of(store).erase_due && !info_of(store).compaction_due);
+		CHECK(!folder_holds(old, RECORDS_AT));
+		CHECK(oldest_event(store) == seq_of(store) && seq_of(store) > events);
+		CHECK(lost_upto == seq_of(store) && info_of(store).events_lost == lost_upto);
+		CHECK(strstr(lost_why, "does not authenticate") && strstr(lost_why, path));
+		tmpdir_free(old);
+		/* the new one is whole, and what is told from now on is kept */
+		CHECK_INT(grant(store, "app-1", "roomC", PERM_READ), 0);
+		lost_upto = 0;
+		CHECK_INT(rewrite(store), 0);
+		CHECK(lost_upto == 0 && oldest_event(store) == seq_of(store) - 1);
+	}
+	reopen(&store);
+	CHECK(info_of(store).events_lost == 0 && oldest_event(store) == seq_of(store) - 1);
+}
+
 int main(void)
 {
 	test_start();
@@ -440,6 +510,7 @@ int main(void)
 	test_revoke_in_use();
 	test_purge();
 	test_erase_due();
+	test_erase_in_damaged();
 	test_erase_fails_at_start();
 	test_failing_rewrite();
 	test_snapshot();
