@@ -105,7 +105,7 @@ void store_lock(struct store *store)
 	LOCKED(&store->maintenance);
 	{
 		LOCKED(&store->mutation);
-		assert(!store->flushing && !store->first);
+		assert(!store->flushing && !store->first && !store->reading);
 		if (store->log)
 			store->left_at = sealed_log_mark(store->log);
 		store_close_files(store);
@@ -170,11 +170,11 @@ void store_wait_disk(struct store *store, bool waits)
 		store->options.waiting(store->options.arg, waits);
 }
 
-/* With the mutation lock, which is given up meanwhile: until nothing is staged or on its way. */
+/* With the mutation lock, which is given up meanwhile: until nothing is staged or on its way, and nobody reads the file for events. */
 static void wait_idle(struct store *store)
 {
 	store_wait_disk(store, true);
-	while (store->flushing || store->first)
+	while (store->flushing || store->first || store->reading)
 		(void)pthread_cond_wait(&store->settled, &store->mutation); /* fails only for mistakes of ours */
 	store_wait_disk(store, false);
 }
@@ -401,9 +401,8 @@ static void adopt_keys(struct store *store, struct snapshot *snapshot)
 /* With both locks, and idle. */
 int store_rewrite_now(struct store *store, const struct log_rewrite *how, struct buf *why, uint32_t *ret_slot)
 {
-	CLEANUP(snapshot_fini) struct snapshot snapshot = { .store = store,
-							   .why = why,
-							   .why_no_events = BUF_INIT(4096) };
+	CLEANUP(snapshot_fini)
+	struct snapshot snapshot = { .store = store, .why = why, .why_no_events = BUF_INIT(4096) };
 	struct log_rewrite rewrite = *how;
 	struct sealed_log_info info;
 	int r = make_keys(store, &snapshot);

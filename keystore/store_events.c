@@ -86,6 +86,36 @@ static int read_record(void *arg, const struct log_cursor *at, struct bytes plai
 	return at->end - reading->start >= READ_MAX_BYTES && reading->upto > reading->since ? SEALED_LOG_ENOUGH : 0;
 }
 
+/*
+ * A rewrite waits for those who read, as it does for what is staged. They do not wait for `maintenance`, which whoever verifies or copies
+ * the file has for as long as that takes: many who catch up would have all workers wait.
+ */
+static int begin_reading(struct store *store, uint64_t since, struct log_cursor *ret_from, struct log_cursor *ret_upto,
+			 uint64_t *ret_newest)
+{
+	const struct log_cursor *place;
+
+	store_wait_disk(store, true); /* for a rewrite, perhaps */
+	LOCKED(&store->mutation);
+	store_wait_disk(store, false);
+	store_wait_turn(store);
+	if (!store->log)
+		return ERR_LOCKED;
+	*ret_newest = store->seq;
+	*ret_upto = sealed_log_mark(store->log);
+	place = event_index_find(&store->places, since);
+	*ret_from = place ? *place : *ret_upto; /* there is one in each file */
+	store->reading++;
+	return 0;
+}
+
+static void end_reading(struct store *store)
+{
+	LOCKED(&store->mutation);
+	if (--store->reading == 0)
+		(void)pthread_cond_broadcast(&store->settled);
+}
+
 int store_read_events(struct store *store, const struct app *app, uint64_t since, size_t max,
 		      int (*fn)(void *arg, const struct event *event), void *arg, struct buf *why, uint64_t *ret_upto)
 {
@@ -96,24 +126,14 @@ int store_read_events(struct store *store, const struct app *app, uint64_t since
 	uint64_t newest;
 	int r;
 
-	store_wait_disk(store, true); /* for a rewrite, perhaps */
-	LOCKED(&store->maintenance);
-	store_wait_disk(store, false);
-	{
-		const struct log_cursor *place;
-
-		LOCKED(&store->mutation);
-		if (!store->log)
-			return ERR_LOCKED;
-		newest = store->seq;
-		upto = sealed_log_mark(store->log);
-		place = event_index_find(&store->places, since);
-		from = place ? *place : upto; /* there is one in each file */
-	}
-	if (since < oldest_of(store, app) || since > newest)
-		return ERR_SEQ_TOO_OLD;
+	r = begin_reading(store, since, &from, &upto, &newest);
+	if (r < 0)
+		return r;
 	reading.start = from.end;
-	r = sealed_log_read(store->log, &from, &upto, read_record, &reading, why);
+	r = since < oldest_of(store, app) || since > newest
+		    ? ERR_SEQ_TOO_OLD
+		    : sealed_log_read(store->log, &from, &upto, read_record, &reading, why);
+	end_reading(store);
 	if (r < 0)
 		return r;
 	*ret_upto = r == SEALED_LOG_ENOUGH ? reading.upto : newest;

@@ -56,6 +56,7 @@ struct store {
 	struct event_index places;    /* of events in the file */
 	struct pending *first, *last; /* staged, not on their way yet */
 	bool flushing;		      /* some are on their way */
+	unsigned reading;	      /* how many read events out of the file: no rewrite meanwhile */
 	uint64_t seq, tip_seq;	      /* of the newest durable change; of the newest staged one */
 	unsigned long failures;	      /* of batches: what was staged is gone with each */
 	uint64_t base_bytes;	      /* of the file's snapshot */

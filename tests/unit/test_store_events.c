@@ -1,4 +1,7 @@
 /* What is told of changes: out of memory and out of the log it is the same, in order, and a rewrite keeps what it has to. */
+#include <semaphore.h>
+#include <unistd.h>
+
 #include "keystore/event_tail.h"
 #include "tests/unit/store_fixture.h"
 
@@ -325,6 +328,87 @@ static void test_failures(void)
 	CHECK_BYTES(buf_bytes(&got), buf_bytes(&told));
 }
 
+/* ---- reading while the file is in other hands ---- */
+
+static sem_t waits;
+
+static void note_waiting(void *arg, bool begins)
+{
+	(void)arg;
+	if (begins)
+		tmpdir_need(sem_post(&waits) == 0, "sem_post");
+}
+
+struct rewriting {
+	struct store *store;
+	pthread_t thread;
+	bool started;
+	int result;	  /* of the thread */
+	uint64_t records; /* in the file before */
+	struct buf got;
+};
+
+static void *rewrite_it(void *arg)
+{
+	struct rewriting *w = arg;
+
+	w->result = rewrite(w->store);
+	return NULL;
+}
+
+/* With the first event somebody else begins to rewrite the file, and waits. */
+static int take_while_rewriting(void *arg, const struct event *e)
+{
+	struct rewriting *w = arg;
+
+	put_event(&w->got, e);
+	if (w->started)
+		return 0;
+	w->started = true;
+	while (sem_trywait(&waits) == 0) { /* of all that came before */
+	}
+	tmpdir_need(pthread_create(&w->thread, NULL, rewrite_it, w) == 0, "pthread_create");
+	while (sem_wait(&waits) < 0)
+		tmpdir_need(errno == EINTR, "sem_wait");
+	store_hold(&w->store->mutation); /* it lets go of it only to wait, or when it is done */
+	CHECK_INT(sealed_log_mark(w->store->log).n, w->records);
+	(void)pthread_mutex_unlock(&w->store->mutation);
+	return 0;
+}
+
+/* A check or a copy of the file may take minutes: it holds up nobody who reads events. A rewrite waits until they are read. */
+static void test_reading_beside(void)
+{
+	CLEANUP(buf_fini) struct buf want = BUF_INIT(MAX_TEXT), why = BUF_INIT(4096);
+	CLEANUP(store_freep) struct store *store = NULL;
+	struct rewriting w = { .got = BUF_INIT(MAX_TEXT) };
+	uint64_t upto;
+
+	tmpdir_need(sem_init(&waits, 0, 0) == 0, "sem_init");
+	options.waiting = note_waiting;
+	store = fresh();
+	options.waiting = NULL;
+	change_all(store);
+	(void)pthread_mutex_lock(&store->maintenance); /* as store_verify() and store_backup() do */
+	(void)alarm(60);			       /* whoever waited for it would do so for ever */
+	read_all(store, NULL, 0, 5, &want);
+	(void)alarm(0);
+	(void)pthread_mutex_unlock(&store->maintenance);
+
+	CHECK_INT(grant(store, "app-1", "roomD", PERM_READ), 0); /* which a rewrite puts together with others */
+	read_all(store, NULL, 0, 5, &want);
+	w.store = store;
+	w.records = info_of(store).log.records;
+	CHECK_INT(store_read_events(store, NULL, 0, 1000, take_while_rewriting, &w, &why, &upto), 0);
+	CHECK_BYTES(buf_bytes(&w.got), buf_bytes(&want));
+	CHECK_INT(pthread_join(w.thread, NULL), 0);
+	CHECK(w.result == 0 && info_of(store).log.records < w.records);
+	read_all(store, NULL, 0, 5, &w.got);
+	CHECK_BYTES(buf_bytes(&w.got), buf_bytes(&want));
+	buf_fini(&w.got);
+	(void)sem_destroy(&waits);
+}
+
 /* The circle, at its seams: what is behind number N is found for every N, and no more than fits is kept. */
 static void test_tail(void)
 {
@@ -379,5 +463,6 @@ int main(void)
 	test_places();
 	test_kept();
 	test_failures();
+	test_reading_beside();
 	return store_fixture_end();
 }
