@@ -126,7 +126,7 @@ int cmd_room_keys(struct ctl *x)
 	jw_str(&params, "appId", x->operands[0]);
 	jw_str(&params, "roomId", x->operands[1]);
 	jw_object_end(&params);
-	r = ctl_ask(x, "listRoomKeys", &params, &result);
+	r = ctl_ask(x, "listAppRoomKeys", &params, &result);
 	if (r != CTL_OK || !result)
 		return r;
 	keys = json_object_get(result, "keys");
