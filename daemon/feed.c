@@ -240,6 +240,7 @@ static void submit_read(struct conn *conn)
 		job->reads = true;
 		job->read.since = conn->seat.upto;
 		job->read.number = conn->seat.number;
+		job->read.err = ERR_LOCKED; /* as for one that comes back undone */
 		r = pool_submit(loop->daemon->pool, job);
 	}
 	if (r < 0) {
