@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sodium.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -181,12 +182,40 @@ static int say_closed(const struct client *c, struct buf *why)
 	return ERR_IO;
 }
 
+static void say_foreign(struct buf *why)
+{
+	buf_put_str(why, "what answers there does not speak e2eed's protocol; is it the right socket?");
+}
+
+/* Return: 0: more is unread; ERR_IO, ERR_NOMEM */
+static int receive_some(struct client *c, struct buf *why)
+{
+	uint8_t *room;
+	ssize_t n;
+
+	buf_reset(&c->chunk);
+	room = buf_room(&c->chunk, CHUNK);
+	if (!room)
+		return ERR_NOMEM;
+	do
+		n = recv(c->fd, room, CHUNK, 0);
+	while (n < 0 && errno == EINTR);
+	if (n == 0 || (n < 0 && errno == ECONNRESET))
+		return say_closed(c, why);
+	if (n < 0) {
+		buf_put_str(why, "cannot receive the answer: ");
+		buf_put_str(why, strerror(errno));
+		return ERR_IO;
+	}
+	buf_added(&c->chunk, (size_t)n);
+	c->unread = buf_bytes(&c->chunk);
+	return 0;
+}
+
 static int receive_frame(struct client *c, struct bytes *ret, struct buf *why)
 {
 	for (;;) {
 		int r = frame_next(&c->reader, &c->unread, ret);
-		uint8_t *room;
-		ssize_t n;
 
 		if (r == 1)
 			return 0;
@@ -194,24 +223,21 @@ static int receive_frame(struct client *c, struct bytes *ret, struct buf *why)
 			buf_put_str(why, "the answer is larger than 256 MiB");
 		if (r < 0)
 			return r == ERR_NOMEM ? r : ERR_IO;
-
-		buf_reset(&c->chunk);
-		room = buf_room(&c->chunk, CHUNK);
-		if (!room)
-			return ERR_NOMEM;
-		do
-			n = recv(c->fd, room, CHUNK, 0);
-		while (n < 0 && errno == EINTR);
-		if (n == 0 || (n < 0 && errno == ECONNRESET))
-			return say_closed(c, why);
-		if (n < 0) {
-			buf_put_str(why, "cannot receive the answer: ");
-			buf_put_str(why, strerror(errno));
-			return ERR_IO;
-		}
-		buf_added(&c->chunk, (size_t)n);
-		c->unread = buf_bytes(&c->chunk);
+		r = receive_some(c, why);
+		if (r < 0)
+			return r;
 	}
+}
+
+/* Is what an event or an answer must be there? Lenient, since payloads are JavaScript's: they are passed on, not judged. */
+static int check_frame(struct bytes *frame)
+{
+	int r = scan_check(*frame, SCAN_JS | SCAN_DUPS, SCAN_MAX_DEPTH);
+
+	if (r < 0)
+		return r;
+	*frame = scan_trim(*frame);
+	return scan_type(*frame) == SCAN_OBJECT ? 0 : ERR_PARSE;
 }
 
 /* Is @frame the answer to request @id? Return: 1, 0 (something else), ERR_PARSE, ERR_NOMEM. */
@@ -220,13 +246,9 @@ static int read_answer(struct bytes frame, const char *id, struct answer *ret)
 	struct bytes value;
 	int r;
 
-	/* Lenient, since payloads are JavaScript's: what is in them is passed on, not judged. */
-	r = scan_check(frame, SCAN_JS | SCAN_DUPS, SCAN_MAX_DEPTH);
+	r = check_frame(&frame);
 	if (r < 0)
 		return r;
-	frame = scan_trim(frame);
-	if (scan_type(frame) != SCAN_OBJECT)
-		return ERR_PARSE;
 	if (scan_find(frame, BYTES_LIT("method"), &value))
 		return 0;
 	/* With one request in flight an error without an id can only be about that one. */
@@ -274,10 +296,68 @@ int client_call(struct client *c, const char *method, struct bytes params, struc
 		r = read_answer(frame, id, ret);
 	} while (r == 0);
 	if (r == ERR_PARSE) {
-		buf_put_str(why, "what answers there does not speak e2eed's protocol; is it the right socket?");
+		say_foreign(why);
 		return ERR_IO;
 	}
 	return r < 0 ? r : 0;
+}
+
+/* ---- what comes unasked ---- */
+
+/* Return: 1: there is something to receive; 0: nobody reads at @reader_fd any more; ERR_IO */
+static int wait_for_more(const struct client *c, int reader_fd, struct buf *why)
+{
+	struct pollfd fds[] = { { .fd = c->fd, .events = POLLIN }, { .fd = reader_fd } };
+
+	while (poll(fds, 2, -1) < 0) {
+		if (errno != EINTR) {
+			buf_printf(why, "cannot wait for e2eed: %m");
+			return ERR_IO;
+		}
+	}
+	return fds[1].revents ? 0 : 1;
+}
+
+/* Return: 1; 0: neither of what is listened for; ERR_PARSE, ERR_NOMEM */
+static int read_unasked(struct bytes frame, struct answer *ret)
+{
+	struct bytes value;
+	int r = check_frame(&frame);
+
+	if (r < 0)
+		return r;
+	ret->failed = scan_find(frame, BYTES_LIT("error"), &ret->json);
+	if (!ret->failed && !(scan_find(frame, BYTES_LIT("method"), &value) && scan_type(value) == SCAN_STRING &&
+			      scan_str_is(value, BYTES_LIT("event"))))
+		return 0;
+	if (!ret->failed && !scan_find(frame, BYTES_LIT("params"), &ret->json))
+		return ERR_PARSE;
+	return scan_type(ret->json) == SCAN_OBJECT ? 1 : ERR_PARSE;
+}
+
+int client_listen(struct client *c, int reader_fd, struct answer *ret, struct buf *why)
+{
+	struct bytes frame;
+	int r;
+
+	do {
+		r = frame_next(&c->reader, &c->unread, &frame);
+		if (r == 1) {
+			r = read_unasked(frame, ret);
+			if (r == ERR_PARSE)
+				say_foreign(why);
+			if (r != 0)
+				return r;
+			continue;
+		}
+		if (r == 0)
+			r = wait_for_more(c, reader_fd, why);
+		if (r == 1)
+			r = receive_some(c, why);
+		else if (r == 0)
+			return 0;
+	} while (r >= 0);
+	return r;
 }
 
 /* ---- authentication (protocol, section 2) ---- */

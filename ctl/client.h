@@ -1,7 +1,7 @@
 /*
  * client - the other end of the daemon's sockets
  *
- * Blocking, one request at a time, no time limit: a key generation may take seconds, and whoever waits can interrupt. Reasons for
+ * Blocking, one request at a time (and then what comes unasked), no time limit: a key generation may take seconds, and whoever waits can interrupt. Reasons for
  * failures are whole sentences for the operator, appended to a buffer. What was received is wiped.
  */
 #ifndef E2EED_CTL_CLIENT_H
@@ -46,6 +46,16 @@ int client_connect_tcp(struct client *c, const char *place, struct buf *why) WAR
  */
 int client_call(struct client *c, const char *method, struct bytes params, struct answer *ret,
 		struct buf *why) WARN_UNUSED;
+
+/**
+ * client_listen - wait for the next event, or for the error that ends the subscription
+ * @reader_fd: who reads there is whom we wait for
+ * @ret:       the event's params, an object; or the error object of a frame without an id
+ *
+ * Return: 1; 0 when @reader_fd has lost its reader; ERR_IO where the connection has ended; ERR_PARSE for what is not e2eed's
+ * protocol (@why says more for both); ERR_TOO_LARGE, ERR_NOMEM.
+ */
+int client_listen(struct client *c, int reader_fd, struct answer *ret, struct buf *why) WARN_UNUSED;
 
 /**
  * client_authenticate - hello and authenticate, and see that the daemon knows the token too

@@ -1,4 +1,4 @@
-/* app create, list, show, token */
+/* app create, list, show, token, revoke */
 #include <stdio.h>
 
 #include "base/json.h"
@@ -93,22 +93,6 @@ int cmd_app_list(struct ctl *x)
 	return CTL_OK;
 }
 
-static void show_identities(const json_t *identities, struct buf *out)
-{
-	CLEANUP(table_fini) struct table t;
-
-	table_init(&t, 4, 0, "  ");
-	table_pair(&t, "KEY", "STATE");
-	table_pair(&t, "CREATED", "EXPIRES");
-	for (size_t i = 0; i < json_array_size(identities); i++) {
-		const json_t *identity = json_array_get(identities, i);
-
-		table_pair(&t, ctl_str(identity, "keyId"), ctl_str(identity, "state"));
-		table_pair(&t, ctl_str(identity, "createdAt"), ctl_str(identity, "expiresAt"));
-	}
-	table_print(&t, out);
-}
-
 int cmd_app_show(struct ctl *x)
 {
 	CLEANUP(json_decrefp) json_t *result = NULL;
@@ -132,7 +116,7 @@ int cmd_app_show(struct ctl *x)
 	table_print(&t, &x->out);
 
 	buf_put_str(&x->out, "\nIdentity keys\n");
-	show_identities(json_object_get(result, "identities"), &x->out);
+	ctl_identities(json_object_get(result, "identities"), "  ", &x->out);
 	rooms = json_object_get(result, "rooms");
 	buf_put_str(&x->out, "\nRooms\n");
 	if (json_array_size(rooms))

@@ -47,21 +47,6 @@ static int read_page(struct ctl *x, uint64_t since, unsigned limit, struct bytes
 	return CTL_OK;
 }
 
-static bool get_number(const char *text, size_t n, uint64_t *ret)
-{
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < n; i++) {
-		unsigned digit = (unsigned)(unsigned char)text[i] - '0';
-
-		if (digit > 9 || v > ((uint64_t)INT64_MAX - digit) / 10)
-			return false;
-		v = v * 10 + digit;
-	}
-	*ret = v;
-	return n > 0;
-}
-
 /* The number of @entry; 0 where it has none. */
 static uint64_t number_of(struct bytes entry)
 {
@@ -69,7 +54,7 @@ static uint64_t number_of(struct bytes entry)
 	uint64_t n;
 
 	return scan_type(entry) == SCAN_OBJECT && scan_find(entry, BYTES_LIT("n"), &value) &&
-			       get_number((const char *)value.p, value.n, &n)
+			       ctl_number((const char *)value.p, value.n, &n)
 		       ? n
 		       : 0;
 }
@@ -137,17 +122,13 @@ static void put_actor(struct table *t, const json_t *actor)
 	table_text(t, buf_err(&text) ? "?" : (const char *)text.p);
 }
 
-/* One page as rows; @t keeps the widths from page to page. */
+/* One page as rows, in columns as wide as those of the pages before. */
 static int put_rows(struct ctl *x, struct table *t, struct bytes entries, bool header)
 {
-	size_t widths[TABLE_MAX_COLUMNS];
 	struct scan_iter it = scan_iter(entries);
 	struct bytes entry;
 
-	memcpy(widths, t->widths, sizeof(widths));
-	table_fini(t);
-	table_init(t, 6, 1U, "");
-	memcpy(t->widths, widths, sizeof(widths));
+	table_restart(t);
 	if (header) {
 		table_pair(t, "N", "TIME");
 		table_pair(t, "WHO", "ACTION");
@@ -219,14 +200,15 @@ static bool wait_a_while(void)
 
 int cmd_audit_tail(struct ctl *x)
 {
-	CLEANUP(table_fini) struct table t = { 0 };
+	CLEANUP(table_fini) struct table t;
 	const char *text = x->args.value[OPT_SINCE];
 	bool header = true;
 	uint64_t since;
 	int r = CTL_OK;
 
+	table_init(&t, 6, 1U, "");
 	if (x->args.given[OPT_SINCE]) {
-		if (!get_number(text, strlen(text), &since) || since >= (uint64_t)1 << 53)
+		if (!ctl_number(text, strlen(text), &since) || since >= (uint64_t)1 << 53)
 			return usage_error(x, "--since takes the number of an entry, not '%.100s'", text);
 	} else {
 		r = find_newest(x, &since);

@@ -3,7 +3,6 @@
 #include "base/jw.h"
 #include "base/scan.h"
 #include "ctl/ctl.h"
-#include "ctl/prompt.h"
 
 #define MAX_PARAMS 16384
 
@@ -15,26 +14,6 @@ int cmd_lock(struct ctl *x)
 	if (r == CTL_OK && result)
 		buf_put_str(&x->out, "Locked: no secret is in memory, and apps are refused until 'e2eectl unlock'.\n");
 	return r;
-}
-
-int ctl_put_passphrase(const struct secret *text, struct buf *params)
-{
-	int r;
-
-	jw_bytes(params, "passphrase", secret_bytes(text));
-	jw_object_end(params);
-	r = buf_err(params);
-	if (r == 0)
-		r = scan_check(buf_bytes(params), 0, 2);
-	if (r == ERR_NOMEM) {
-		say("out of memory");
-		return CTL_FAILED;
-	}
-	if (r < 0) {
-		say("this passphrase cannot be sent to e2eed: it must be UTF-8 text without NUL");
-		return CTL_FAILED;
-	}
-	return CTL_OK;
 }
 
 /* Did the daemon answer that it lacks a passphrase? */
@@ -51,7 +30,6 @@ static bool wants_passphrase(const struct answer *answer)
 static int unlock(struct ctl *x, struct answer *ret)
 {
 	CLEANUP(buf_fini) struct buf params = BUF_INIT(MAX_PARAMS);
-	CLEANUP(buf_fini) struct buf why = BUF_INIT(8192);
 	CLEANUP(secret_freep) struct secret *text = NULL;
 	int r;
 
@@ -59,12 +37,10 @@ static int unlock(struct ctl *x, struct answer *ret)
 		r = ctl_call(x, "unlock", NULL, ret);
 		if (r != CTL_OK || !wants_passphrase(ret))
 			return r;
-		r = prompt_secret("Passphrase of the keystore: ", NULL, &why, &text);
-	} else {
-		r = prompt_fd(x->args.value[OPT_PASSPHRASE_FD], &why, &text);
 	}
-	if (r < 0)
-		return ctl_failed(x, r, &why);
+	r = ctl_get_passphrase(x, "Passphrase of the keystore: ", NULL, &text);
+	if (r != CTL_OK)
+		return r;
 	jw_object(&params, NULL);
 	r = ctl_put_passphrase(text, &params);
 	return r == CTL_OK ? ctl_call(x, "unlock", &params, ret) : r;

@@ -1,6 +1,7 @@
-/* room grant, revoke, list */
+/* room grant, revoke, list, keys */
 #include <stdio.h>
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/jw.h"
 #include "ctl/ctl.h"
@@ -94,5 +95,56 @@ int cmd_room_list(struct ctl *x)
 		ctl_rooms(rooms, "", &x->out);
 	else
 		buf_put_str(&x->out, "No rooms yet; grant one with 'e2eectl room grant APPID ROOMID PERMISSIONS'.\n");
+	return CTL_OK;
+}
+
+/* A key's time as it was given: an ISO string, or an EJSON date. */
+static void put_ts(struct table *t, const json_t *ts)
+{
+	const json_t *date = json_object_get(ts, "$date");
+	char text[CLOCK_ISO_SIZE];
+
+	if (json_is_number(date)) {
+		double ms = json_number_value(date);
+
+		clock_iso(ms > -8.64e15 && ms < 8.64e15 ? (int64_t)ms : 0, text); /* what a JavaScript date can hold */
+		table_text(t, text);
+	} else {
+		table_text(t, json_is_string(ts) ? json_string_value(ts) : "-");
+	}
+}
+
+int cmd_room_keys(struct ctl *x)
+{
+	CLEANUP(json_decrefp) json_t *result = NULL;
+	CLEANUP(buf_fini) struct buf params = BUF_INIT(MAX_PARAMS);
+	CLEANUP(table_fini) struct table t = { 0 };
+	const json_t *keys;
+	int r;
+
+	jw_object(&params, NULL);
+	jw_str(&params, "appId", x->operands[0]);
+	jw_str(&params, "roomId", x->operands[1]);
+	jw_object_end(&params);
+	r = ctl_ask(x, "listAppRoomKeys", &params, &result);
+	if (r != CTL_OK || !result)
+		return r;
+	keys = json_object_get(result, "keys");
+	if (json_array_size(keys) == 0) {
+		buf_put_str(&x->out,
+			    "No keys yet; the app imports one (importRoomKey) or makes one (createRoomKey).\n");
+		return CTL_OK;
+	}
+	table_init(&t, 4, 0, "");
+	table_pair(&t, "KEY", "ALGORITHM");
+	table_pair(&t, "STATE", "TIME");
+	for (size_t i = 0; i < json_array_size(keys); i++) {
+		const json_t *key = json_array_get(keys, i);
+
+		table_pair(&t, ctl_str(key, "kid"), ctl_str(key, "algorithm"));
+		table_text(&t, ctl_str(key, "state"));
+		put_ts(&t, json_object_get(key, "ts"));
+	}
+	table_print(&t, &x->out);
 	return CTL_OK;
 }

@@ -1,7 +1,6 @@
 /* rpc and call: any method, its result exactly as it was received. */
 #include <errno.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/b64.h"
@@ -16,25 +15,6 @@
 #define TOKEN_LEN	 (TOKEN_PREFIX_LEN + B64URL_LEN(TOKEN_KEY_SIZE))
 #define MAX_TOKEN_FILE	 (TOKEN_LEN + 2) /* one line */
 
-static int read_stdin(struct buf *ret)
-{
-	for (;;) {
-		uint8_t *room = buf_room(ret, 65536);
-		ssize_t n;
-
-		if (!room)
-			return buf_err(ret);
-		n = read(STDIN_FILENO, room, 65536);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return ERR_IO;
-		if (n == 0)
-			return 0;
-		buf_added(ret, (size_t)n);
-	}
-}
-
 /* METHOD [PARAMS]: the params, checked. */
 static int get_params(const struct ctl *x, struct buf *text, struct bytes *ret)
 {
@@ -47,7 +27,7 @@ static int get_params(const struct ctl *x, struct buf *text, struct bytes *ret)
 		return CTL_OK;
 	}
 	if (strcmp(x->operands[1], "-") == 0) {
-		r = read_stdin(text);
+		r = ctl_read_stdin(text);
 		if (r < 0) {
 			say("cannot read PARAMS from standard input: %s", r == ERR_IO ? strerror(errno) : err_text(r));
 			return CTL_FAILED;

@@ -8,7 +8,6 @@
 #include "base/json.h"
 #include "base/jw.h"
 #include "ctl/offline.h"
-#include "ctl/prompt.h"
 
 #define MAX_PARAMS 16384
 
@@ -127,13 +126,10 @@ static int check_seal(const struct ctl *x, const char *name)
 /* The end of @params. */
 static int put_passphrase(const struct ctl *x, struct buf *params)
 {
-	CLEANUP(buf_fini) struct buf why = BUF_INIT(8192);
 	CLEANUP(secret_freep) struct secret *text = NULL;
-	int r = x->args.given[OPT_PASSPHRASE_FD]
-			? prompt_fd(x->args.value[OPT_PASSPHRASE_FD], &why, &text)
-			: prompt_secret("New passphrase of the keystore: ", "The same once more: ", &why, &text);
+	int r = ctl_get_passphrase(x, "New passphrase of the keystore: ", "The same once more: ", &text);
 
-	return r < 0 ? ctl_failed(x, r, &why) : ctl_put_passphrase(text, params);
+	return r == CTL_OK ? ctl_put_passphrase(text, params) : r;
 }
 
 static void put_recovery(const json_t *result, struct buf *out)

@@ -12,7 +12,7 @@ const struct option ctl_options[OPT_NR] = {
 	[OPT_JSON] = { "--json", NULL, "put out results and errors as JSON", EVERYWHERE },
 	[OPT_HELP] = { "--help", NULL, "show help, also of a command", EVERYWHERE },
 	[OPT_VERSION] = { "--version", NULL, "show the version", EVERYWHERE },
-	[OPT_APP] = { "--app", "APPID", .about = "the app to act as" },
+	[OPT_APP] = { "--app", "APPID", .about = "the app: to act as, or whose events" },
 	[OPT_TOKEN_FILE] = { "--token-file", "FILE", .about = "holds the app's token; only its owner may read it" },
 	[OPT_APP_SOCKET] = { "--app-socket", "PATH",
 			     .about = "e2eed's app socket (" CTL_APP_SOCKET "); @NAME: abstract" },
@@ -27,13 +27,18 @@ const struct option ctl_options[OPT_NR] = {
 	[OPT_CREDENTIAL] = { "--credential", "NAME", .about = "name of e2eed's systemd credential" },
 	[OPT_ANCHOR] = { "--anchor", "PATH", .about = "the anchor, where keystore.anchor names one" },
 	[OPT_KEYSTORE] = { "--keystore", "FILE", .about = "the keystore, or a backup: it has the trail's key" },
-	[OPT_SINCE] = { "--since", "N", .about = "entries behind number N; 0: all of them" },
+	[OPT_SINCE] = { "--since", "N", .about = "what comes behind number N; 0: from the first" },
+	[OPT_GRACE] = { "--grace", "TIME", .about = "7d, 12h, 30m, 90s: the former key unwraps so long (7d)" },
+	[OPT_CLEAR] = { "--clear", NULL, .about = "destroy the escrow passphrase instead" },
 	[OPT_FOLLOW] = { "--follow", NULL, .about = "go on with what is appended, until interrupted" },
 };
 
 #define NO_APP "there is no such app; 'e2eectl app list' shows those there are"
 #define NO_ROOM \
 	"there is no such app, or it has no grant on that room; see 'e2eectl app list' and 'e2eectl room list APPID'"
+
+#define NO_MORE_KEYS \
+	"the app is revoked, or 256 of its former keys still unwrap; see 'e2eectl app list' and 'e2eectl key list APPID'"
 
 const struct command ctl_commands[] = {
 	{ .name = "status",
@@ -104,6 +109,88 @@ const struct command ctl_commands[] = {
 	  .options = OPT_BIT(OPT_YES),
 	  .not_found = NO_APP,
 	  .run = cmd_app_revoke },
+	{ .group = "app",
+	  .name = "rotate",
+	  .operands = "APPID",
+	  .about = "give an app a new identity key",
+	  .help = "The former key goes on unwrapping room keys until its grace ends, then it is\n"
+		  "destroyed; 'key list' shows it. The new one is of use once it is published: the\n"
+		  "app calls getKeyPublication, and Rocket.Chat takes the result. With --grace 0\n"
+		  "the former key is destroyed at once, after a question unless --yes is given.",
+	  .min_operands = 1,
+	  .max_operands = 1,
+	  .options = OPT_BIT(OPT_GRACE) | OPT_BIT(OPT_YES),
+	  .not_found = NO_APP,
+	  .forbidden = NO_MORE_KEYS,
+	  .run = cmd_app_rotate },
+	{ .group = "app",
+	  .name = "escrow",
+	  .operands = "APPID",
+	  .about = "set what published keys open with",
+	  .help = "What the app publishes (getKeyPublication) is sealed with this passphrase:\n"
+		  "whoever knows it gets the app's key out of it. Without one it is sealed with a\n"
+		  "random passphrase that nobody knows. It is asked for twice on the terminal, or\n"
+		  "read from --passphrase-fd: 1 to 1024 printable ASCII characters.\n"
+		  "--clear asks, unless --yes is given.",
+	  .min_operands = 1,
+	  .max_operands = 1,
+	  .options = OPT_BIT(OPT_CLEAR) | OPT_BIT(OPT_PASSPHRASE_FD) | OPT_BIT(OPT_YES),
+	  .not_found = NO_APP,
+	  .run = cmd_app_escrow },
+	{ .group = "app",
+	  .name = "import",
+	  .operands = "APPID USERID [FILE]",
+	  .about = "adopt a key pair of Rocket.Chat",
+	  .help = "FILE holds what Rocket.Chat's e2e.fetchMyKeys gives the user USERID: a JSON\n"
+		  "object with public_key and private_key. Without it, or with -, standard input is\n"
+		  "read. The passphrase that opens the private key is asked for on the terminal, or\n"
+		  "read from --passphrase-fd. The key becomes the app's current one; the former\n"
+		  "goes on unwrapping for 7 days, as in 'app rotate'.",
+	  .min_operands = 2,
+	  .max_operands = 3,
+	  .options = OPT_BIT(OPT_PASSPHRASE_FD),
+	  .not_found = NO_APP,
+	  .forbidden = NO_MORE_KEYS,
+	  .run = cmd_app_import },
+	{ .group = "app",
+	  .name = "export",
+	  .operands = "APPID USERID",
+	  .about = "an app's key pair, for Rocket.Chat",
+	  .help = "Prints a JSON object as 'app import' takes it, and nothing else. The private key\n"
+		  "is sealed for the user USERID with a passphrase that is asked for twice on the\n"
+		  "terminal, or read from --passphrase-fd: printable ASCII characters.",
+	  .min_operands = 2,
+	  .max_operands = 2,
+	  .options = OPT_BIT(OPT_PASSPHRASE_FD),
+	  .not_found = NO_APP,
+	  .run = cmd_app_export },
+	{ .group = "key",
+	  .name = "list",
+	  .operands = "APPID",
+	  .about = "the identity keys of an app",
+	  .help = "Shows the current key, those that still unwrap and until when, and those that\n"
+		  "were revoked, and when.",
+	  .min_operands = 1,
+	  .max_operands = 1,
+	  .not_found = NO_APP,
+	  .run = cmd_key_list },
+	{ .group = "key",
+	  .name = "revoke",
+	  .operands = "APPID KEYID",
+	  .about = "destroy a former identity key at once",
+	  .help = "In memory and in the keystore's file, before its grace ends: room keys that were\n"
+		  "wrapped only for it can no longer be imported, those that were imported stay.\n"
+		  "The current key goes after 'app rotate' only. Backups made before still hold it.\n"
+		  "Asks on the terminal, unless --yes is given.",
+	  .min_operands = 2,
+	  .max_operands = 2,
+	  .options = OPT_BIT(OPT_YES),
+	  .not_found =
+		  "there is no such app, or it has no such key; see 'e2eectl app list' and 'e2eectl key list APPID'",
+	  .forbidden =
+		  "only a retired key can be revoked: the current one retires with 'e2eectl app rotate APPID', others are "
+		  "gone already; 'e2eectl key list APPID' shows the states",
+	  .run = cmd_key_revoke },
 	{ .group = "room",
 	  .name = "grant",
 	  .operands = "APPID ROOMID PERM[,PERM...]",
@@ -139,6 +226,16 @@ const struct command ctl_commands[] = {
 	  .max_operands = 1,
 	  .not_found = NO_APP,
 	  .run = cmd_room_list },
+	{ .group = "room",
+	  .name = "keys",
+	  .operands = "APPID ROOMID",
+	  .about = "the keys an app has of a room",
+	  .help = "The current key, then the others, newest first, with the time each was given\n"
+		  "with. The keys themselves are shown to nobody.",
+	  .min_operands = 2,
+	  .max_operands = 2,
+	  .not_found = NO_ROOM,
+	  .run = cmd_room_keys },
 	{ .group = "keystore",
 	  .name = "verify",
 	  .operands = "[FILE]",
@@ -220,6 +317,17 @@ const struct command ctl_commands[] = {
 	  .options = OPT_BIT(OPT_YES),
 	  .not_found = "there is no such slot; 'e2eectl keystore slot list' shows those there are",
 	  .run = cmd_slot_remove },
+	{ .group = "events",
+	  .name = "tail",
+	  .operands = "",
+	  .about = "what apps are told, as it happens",
+	  .help = "One line for each event of keys, rooms and tokens, of all apps or of --app\n"
+		  "alone, from now on or from behind number N, until interrupted. With --json each\n"
+		  "is an object on a line of its own, as e2eed tells it. When e2eed restarts, or\n"
+		  "had to hang up because its events were not read, this goes on behind the last.",
+	  .options = OPT_BIT(OPT_SINCE) | OPT_BIT(OPT_APP),
+	  .not_found = NO_APP,
+	  .run = cmd_events_tail },
 	{ .group = "audit",
 	  .name = "tail",
 	  .operands = "",
@@ -263,9 +371,11 @@ const size_t ctl_n_commands = sizeof(ctl_commands) / sizeof(ctl_commands[0]);
 
 const struct group ctl_groups[] = {
 	{ "app", "apps and their tokens" },
+	{ "key", "apps' identity keys" },
 	{ "room", "what apps may do in rooms" },
 	{ "keystore", "the keystore's file and what opens it" },
 	{ "keystore slot", "what opens the keystore" },
+	{ "events", "what apps are told" },
 	{ "audit", "the audit trail" },
 };
 const size_t ctl_n_groups = sizeof(ctl_groups) / sizeof(ctl_groups[0]);

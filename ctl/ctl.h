@@ -41,6 +41,8 @@ enum opt {
 	OPT_KEYSTORE,
 	OPT_SINCE,
 	OPT_FOLLOW,
+	OPT_GRACE,
+	OPT_CLEAR,
 	OPT_NR,
 };
 #define OPT_BIT(o_) (1U << (o_))
@@ -66,6 +68,7 @@ struct command {
 	unsigned options, required; /* OPT_BIT()s beside those that go everywhere */
 	const char *not_found;	    /* what to say to NOT_FOUND */
 	const char *exists;	    /* and to ALREADY_EXISTS */
+	const char *forbidden;	    /* and to FORBIDDEN; NULL: what report.c has for all */
 	int (*run)(struct ctl *x);  /* exit status */
 };
 extern const struct command ctl_commands[];
@@ -138,6 +141,9 @@ int report_error_json(struct bytes error);
 /** report_error - what the daemon answered, and what to do about it. Return: CTL_FAILED */
 int report_error(const struct ctl *x, struct bytes error);
 
+/** ctl_read_stdin - all of standard input, appended to @ret. Return: 0; ERR_IO, errno tells; as buf_err(@ret) */
+int ctl_read_stdin(struct buf *ret) WARN_UNUSED;
+
 /** ctl_flush - write what is gathered in x->out, and wipe it. Return: CTL_OK; CTL_FAILED after having said why */
 int ctl_flush(struct ctl *x) WARN_UNUSED;
 
@@ -180,16 +186,24 @@ int ctl_failed(const struct ctl *x, int err, const struct buf *why);
 #define CTL_SIZE_TEXT 48
 void ctl_size(int64_t bytes, char ret[CTL_SIZE_TEXT]); /* "1.5 MiB" */
 
+/** ctl_number - decimal digits and nothing else, up to INT64_MAX. Return: false where it is something else */
+bool ctl_number(const char *text, size_t n, uint64_t *ret) WARN_UNUSED;
+
 /** ctl_str - the string member @name, "-" where there is none */
 const char *ctl_str(const json_t *object, const char *name);
 int64_t ctl_int(const json_t *object, const char *name);
 /** ctl_words - an array of strings as "a,b", "-" when empty; in @ret, NUL-terminated. Return: @ret's text */
 const char *ctl_words(const json_t *array, struct buf *ret);
+/** ctl_identities - a table of what getApp gives as identities */
+void ctl_identities(const json_t *identities, const char *indent, struct buf *out);
 /** ctl_rooms - a table of what listRooms gives */
 void ctl_rooms(const json_t *rooms, const char *indent, struct buf *out);
 
 /** ctl_permissions - "read,write" into a member `permissions` of @params. Return: CTL_OK, CTL_USAGE after having said why */
 int ctl_permissions(const struct ctl *x, const char *list, struct buf *params) WARN_UNUSED;
+
+/** ctl_get_passphrase - from --passphrase-fd, or as prompt_secret() asks. Return: CTL_OK, or an exit status after having said why */
+int ctl_get_passphrase(const struct ctl *x, const char *question, const char *again, struct secret **ret) WARN_UNUSED;
 
 /**
  * ctl_put_passphrase - @text as the member `passphrase` of the object @params, which ends with it
@@ -208,9 +222,16 @@ int cmd_app_list(struct ctl *x);
 int cmd_app_show(struct ctl *x);
 int cmd_app_token(struct ctl *x);
 int cmd_app_revoke(struct ctl *x);
+int cmd_app_rotate(struct ctl *x);
+int cmd_app_escrow(struct ctl *x);
+int cmd_app_import(struct ctl *x);
+int cmd_app_export(struct ctl *x);
+int cmd_key_list(struct ctl *x);
+int cmd_key_revoke(struct ctl *x);
 int cmd_room_grant(struct ctl *x);
 int cmd_room_revoke(struct ctl *x);
 int cmd_room_list(struct ctl *x);
+int cmd_room_keys(struct ctl *x);
 int cmd_lock(struct ctl *x);
 int cmd_unlock(struct ctl *x);
 int cmd_keystore_verify(struct ctl *x);
@@ -221,6 +242,7 @@ int cmd_keystore_recover(struct ctl *x);
 int cmd_slot_list(struct ctl *x);
 int cmd_slot_add(struct ctl *x);
 int cmd_slot_remove(struct ctl *x);
+int cmd_events_tail(struct ctl *x);
 int cmd_audit_tail(struct ctl *x);
 int cmd_audit_verify(struct ctl *x);
 

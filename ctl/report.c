@@ -92,6 +92,9 @@ static const struct {
 	{ "OVERLOADED", "wait a little and try again" },
 	{ "TOO_LARGE", "limits.max_frame_bytes in e2eed.conf bounds what can be sent" },
 	{ "LOCKED", "'e2eectl unlock' opens it" },
+	{ "DECRYPT_FAILED", "this passphrase does not open the private key, or it belongs to another user" },
+	{ "MALFORMED_ENVELOPE", "private_key must be what Rocket.Chat has stored, unchanged" },
+	{ "INVALID_KEY", "public_key must be that of the private key: RSA with 2048 bits, as Rocket.Chat makes them" },
 	{ "FORBIDDEN", "a revoked app cannot be changed; 'e2eectl app list' shows the states" },
 };
 
@@ -121,6 +124,17 @@ int report_error(const struct ctl *x, struct bytes error)
 		say("%s (%s)", ctl_str(data, "why"), reason);
 		return CTL_FAILED;
 	}
+	if (strcmp(reason, "FORBIDDEN") == 0 && x->command->forbidden) {
+		say("%s", x->command->forbidden);
+		return CTL_FAILED;
+	}
+	if (strcmp(reason, "SEQ_TOO_OLD") == 0) {
+		say("e2eed has no events from that number on (SEQ_TOO_OLD); --since %" PRId64
+		    " is the first that it serves.\n"
+		    "What was missed shows in 'e2eectl app show' and 'e2eectl room keys' as it is now",
+		    ctl_int(data, "oldest"));
+		return CTL_FAILED;
+	}
 	if (strcmp(reason, "INVALID_PARAMS") == 0) {
 		say("e2eed does not accept the %s%s; ids are 1 to 128 bytes of text, see 'e2eectl help'",
 		    strcmp(param, "-") == 0 ? "" : "value of ", strcmp(param, "-") == 0 ? "arguments" : param);
@@ -134,6 +148,25 @@ int report_error(const struct ctl *x, struct bytes error)
 	}
 	say("%s (%s)", ctl_str(e, "message"), reason);
 	return CTL_FAILED;
+}
+
+int ctl_read_stdin(struct buf *ret)
+{
+	for (;;) {
+		uint8_t *room = buf_room(ret, 65536);
+		ssize_t n;
+
+		if (!room)
+			return buf_err(ret);
+		n = read(STDIN_FILENO, room, 65536);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return ERR_IO;
+		if (n == 0)
+			return 0;
+		buf_added(ret, (size_t)n);
+	}
 }
 
 /* Straight from the buffer: stdio would keep a copy. */
@@ -251,6 +284,37 @@ int ctl_confirm(const struct ctl *x, const char *question)
 	return ctl_failed(x, r, &why);
 }
 
+int ctl_get_passphrase(const struct ctl *x, const char *question, const char *again, struct secret **ret)
+{
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(8192);
+	int r = x->args.given[OPT_PASSPHRASE_FD] ? prompt_fd(x->args.value[OPT_PASSPHRASE_FD], &why, ret)
+						 : prompt_secret(question, again, &why, ret);
+
+	return r < 0 ? ctl_failed(x, r, &why) : CTL_OK;
+}
+
+int ctl_put_passphrase(const struct secret *text, struct buf *params)
+{
+	CLEANUP(buf_fini) struct buf json = BUF_INIT(16384);
+	int r;
+
+	jw_bytes(&json, NULL, secret_bytes(text));
+	r = buf_err(&json);
+	if (r == 0)
+		r = scan_check(buf_bytes(&json), 0, 1);
+	if (r == ERR_NOMEM) {
+		say("out of memory");
+		return CTL_FAILED;
+	}
+	if (r < 0) {
+		say("this passphrase cannot be sent to e2eed: it must be UTF-8 text without NUL");
+		return CTL_FAILED;
+	}
+	jw_raw(params, "passphrase", buf_bytes(&json));
+	jw_object_end(params);
+	return CTL_OK;
+}
+
 int ctl_failed(const struct ctl *x, int err, const struct buf *why)
 {
 	if (err == ERR_INVALID_PARAMS)
@@ -276,6 +340,21 @@ void ctl_size(int64_t bytes, char ret[CTL_SIZE_TEXT])
 		unit++;
 	}
 	(void)snprintf(ret, CTL_SIZE_TEXT, "%.1f %s", v, units[unit]);
+}
+
+bool ctl_number(const char *text, size_t n, uint64_t *ret)
+{
+	uint64_t v = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned digit = (unsigned)(unsigned char)text[i] - '0';
+
+		if (digit > 9 || v > ((uint64_t)INT64_MAX - digit) / 10)
+			return false;
+		v = v * 10 + digit;
+	}
+	*ret = v;
+	return n > 0;
 }
 
 const char *ctl_str(const json_t *object, const char *name)
@@ -304,6 +383,22 @@ const char *ctl_words(const json_t *array, struct buf *ret)
 		buf_put_byte(ret, '-');
 	buf_put_byte(ret, '\0');
 	return buf_err(ret) ? "?" : (const char *)ret->p;
+}
+
+void ctl_identities(const json_t *identities, const char *indent, struct buf *out)
+{
+	CLEANUP(table_fini) struct table t;
+
+	table_init(&t, 4, 0, indent);
+	table_pair(&t, "KEY", "STATE");
+	table_pair(&t, "CREATED", "EXPIRES/REVOKED");
+	for (size_t i = 0; i < json_array_size(identities); i++) {
+		const json_t *identity = json_array_get(identities, i);
+
+		table_pair(&t, ctl_str(identity, "keyId"), ctl_str(identity, "state"));
+		table_pair(&t, ctl_str(identity, "createdAt"), ctl_str(identity, "expiresAt"));
+	}
+	table_print(&t, out);
 }
 
 void ctl_rooms(const json_t *rooms, const char *indent, struct buf *out)

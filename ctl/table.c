@@ -19,6 +19,12 @@ void table_fini(struct table *t)
 	buf_fini(&t->cells);
 }
 
+void table_restart(struct table *t)
+{
+	buf_reset(&t->cells);
+	t->n_cells = 0;
+}
+
 /* Columns that one character takes; its bytes in @ret_n. Bytes that are no character of the locale take one each. */
 static size_t char_width(const char *s, size_t n, size_t *ret_n, bool *ret_control)
 {

@@ -26,6 +26,9 @@ struct table {
 void table_init(struct table *t, size_t n_columns, unsigned right, const char *indent);
 void table_fini(struct table *t);
 
+/** table_restart - forget the cells, which have been printed; the columns stay at least as wide for the rows that follow */
+void table_restart(struct table *t);
+
 /* The next cell, row by row; a header is the first row. */
 void table_text(struct table *t, const char *text);
 void table_int(struct table *t, int64_t v);

@@ -253,15 +253,26 @@ static void rest(struct conn *conn)
 	loop->resting = conn;
 }
 
+static void serve_frame(struct conn *conn, struct bytes frame)
+{
+	struct loop *loop = conn->loop;
+	unsigned requests;
+	enum served served =
+		service_handle(&loop->daemon->svc, &loop->worker, conn->peer, frame, SERVE_FAST, &conn->out, &requests);
+
+	if (served == SERVED)
+		feed_note(conn, &loop->worker.subscription);
+	else
+		submit(conn, frame, requests, served == SERVED_IN_ORDER);
+}
+
 static void serve(struct conn *conn, struct bytes *in)
 {
-	struct daemon *d = conn->loop->daemon;
 	struct bytes frame;
-	unsigned requests;
 
-	frame_reader_set_max(&conn->frames, atomic_load_explicit(&d->svc.max_frame_bytes, memory_order_relaxed));
+	frame_reader_set_max(&conn->frames,
+			     atomic_load_explicit(&conn->loop->daemon->svc.max_frame_bytes, memory_order_relaxed));
 	while (may_serve(conn)) {
-		enum served served = SERVED;
 		size_t before = conn->out.n;
 		int r = frame_next(&conn->frames, in, &frame);
 
@@ -270,12 +281,7 @@ static void serve(struct conn *conn, struct bytes *in)
 		if (r < 0)
 			service_refuse(&conn->out, r, r == ERR_TOO_LARGE ? conn->frames.max : 0);
 		else
-			served = service_handle(&d->svc, &conn->loop->worker, conn->peer, frame, SERVE_FAST, &conn->out,
-						&requests);
-		if (served != SERVED)
-			submit(conn, frame, requests, served == SERVED_IN_ORDER);
-		else if (r > 0)
-			feed_note(conn, &conn->loop->worker.subscription);
+			serve_frame(conn, frame);
 		frame_done(&conn->frames); /* this may be the last call for long */
 		if (is_spent(conn, conn->out.n - before))
 			rest(conn);
@@ -480,15 +486,6 @@ void conn_flush(struct conn *conn)
 	settle(conn);
 }
 
-void conn_job_back(struct conn *conn, struct job *job)
-{
-	forget_job(conn, job);
-	if (conn->state != CONN_CLOSING)
-		settle(conn);
-	else if (conn->handle_closed && conn->jobs == 0)
-		conn_free(conn);
-}
-
 /* The buffer itself, where it can be: answers may be large. */
 static void gather(struct conn *conn, struct buf *answer)
 {
@@ -503,12 +500,25 @@ static void gather(struct conn *conn, struct buf *answer)
 	*answer = swap;
 }
 
+void conn_job_back(struct conn *conn)
+{
+	conn->loop->jobs--;
+	conn->jobs--;
+	if (conn->state != CONN_CLOSING)
+		settle(conn);
+	else if (conn->handle_closed && conn->jobs == 0)
+		conn_free(conn);
+}
+
 void conn_job_done(struct conn *conn, struct job *job)
 {
 	bool in_order = job->in_order;
 
+	conn->in_flight -= job->requests;
+	conn->bytes_in_flight -= job->in.n;
 	if (conn->state == CONN_CLOSING) {
-		conn_job_back(conn, job);
+		job_free(job);
+		conn_job_back(conn);
 		return;
 	}
 	if (buf_err(&job->out) < 0)
@@ -516,15 +526,14 @@ void conn_job_done(struct conn *conn, struct job *job)
 	else
 		gather(conn, &job->out);
 	feed_note(conn, &job->subscription);
-	forget_job(conn, job);
-	if (conn->state == CONN_CLOSING)
-		return;
-	if (in_order)
+	job_free(job);
+	if (in_order && conn->state != CONN_CLOSING)
 		submit_next(conn);
 	if (conn->is_stranger && peer_role(conn->peer) != ROLE_NEW)
 		forget_stranger(conn);
-	mark_dirty(conn);
-	settle(conn);
+	if (conn->state != CONN_CLOSING)
+		mark_dirty(conn);
+	conn_job_back(conn);
 }
 
 /* ---- start ---- */
@@ -560,8 +569,8 @@ void conn_start(struct loop *loop, struct newcomer *n)
 	conn->held = BUF_INIT(LOOP_READ_SIZE);
 	conn->out = BUF_INIT(OUT_MAX);
 	conn->sending = BUF_INIT(OUT_MAX);
-	conn->farewell = BUF_INIT(4096);
 	conn->waiting_tail = &conn->waiting;
+	conn->farewell = BUF_INIT(4096);
 	frame_reader_init(&conn->frames, atomic_load(&loop->daemon->svc.max_frame_bytes));
 	conn->next = loop->conns;
 	if (conn->next)

@@ -74,8 +74,8 @@ void conn_flush(struct conn *conn);  /* write what has gathered */
 void conn_resume(struct conn *conn); /* its next turn */
 void conn_close(struct conn *conn, const char *why);
 
-/** conn_job_back - a job of the connection's, whose result was seen to, is done with: takes @job; the connection may be freed */
-void conn_job_back(struct conn *conn, struct job *job);
+/** conn_job_back - a job of the connection's, whose result was seen to, is no more; the connection may be freed */
+void conn_job_back(struct conn *conn);
 
 size_t conn_unsent(const struct conn *conn); /* bytes that the kernel has not taken yet */
 

@@ -357,7 +357,8 @@ void feed_read_done(struct job *job)
 	loop->feed.reading = conn->seat.reading = false;
 	if (conn->seat.state == FEED_CATCHING_UP && conn->seat.number == job->read.number && may_get(conn))
 		take_read(conn, job);
+	job_free(job);
 	if (again)
 		loop_post_feed(loop);
-	conn_job_back(conn, job);
+	conn_job_back(conn);
 }

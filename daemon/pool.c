@@ -193,12 +193,16 @@ static void task_done(struct pool *pool, struct task *task)
 	(void)pthread_mutex_unlock(&pool->lock);
 }
 
-static void serve(struct worker *w, struct job *job)
+static void do_job(struct worker *w, struct job *job)
 {
+	struct service *svc = w->pool->svc;
 	unsigned n;
 
-	(void)service_handle(w->pool->svc, &w->scratch, job->peer, buf_bytes(&job->in), SERVE_ALL, &job->out,
-			     &n); /* a worker does everything at once */
+	if (job->reads) {
+		feed_read(svc, &w->scratch, job);
+		return;
+	}
+	(void)service_handle(svc, &w->scratch, job->peer, buf_bytes(&job->in), SERVE_ALL, &job->out, &n);
 	job->subscription = w->scratch.subscription;
 }
 
@@ -211,12 +215,10 @@ static void *work(void *arg)
 	if (setpriority(PRIO_PROCESS, 0, WORKER_NICE) < 0) /* of this thread, on Linux */
 		log_warning("cannot lower the priority of a worker thread; slow requests may delay fast ones");
 	while (next_task(w->pool, &task)) {
-		if (!task.job)
-			task.spread->item(task.spread->work, task.i);
-		else if (task.job->reads)
-			feed_read(w->pool->svc, &w->scratch, task.job);
+		if (task.job)
+			do_job(w, task.job);
 		else
-			serve(w, task.job);
+			task.spread->item(task.spread->work, task.i);
 		secret_wipe_stack();
 		task_done(w->pool, &task);
 		if (task.job)

@@ -1,6 +1,6 @@
 /*
- * store_private - what the files of the store share: store.c (finding, changing), store_load.c (opening), snapshot.c (what a
- * rewritten file begins with)
+ * store_private - what the files of the store share: store.c (finding, committing, rewriting), store_change.c (what is
+ * committed), store_load.c (opening), snapshot.c (what a rewritten file begins with)
  */
 #ifndef E2EED_KEYSTORE_STORE_PRIVATE_H
 #define E2EED_KEYSTORE_STORE_PRIVATE_H
@@ -87,6 +87,28 @@ void store_wait_disk(struct store *store, bool waits); /* the thread is idle mea
 
 int store_rewrite_now(struct store *store, const struct log_rewrite *how, struct buf *why,
 		      uint32_t *ret_slot) WARN_UNUSED;
+
+/** store_wait_turn - with the mutation lock, which is given up meanwhile, before a change is looked at: a rewrite goes first */
+void store_wait_turn(struct store *store);
+
+/**
+ * store_wait_settled - with the mutation lock, which is given up meanwhile: until what is staged by now is settled
+ *
+ * Return: did all of it last? Then so does what was found by it.
+ */
+bool store_wait_settled(struct store *store);
+
+/**
+ * store_commit - with the mutation lock: check, build, make durable together with whoever else is there, publish
+ *
+ * Return: 0; as state_prepare(); ERR_LOCKED; ERR_STORAGE; ERR_NOMEM.
+ */
+int store_commit(struct store *store, struct record *record, const struct parsed *parsed) WARN_UNUSED;
+int store_commit_as(struct store *store, struct record *record, const struct parsed *parsed,
+		    struct pending *p) WARN_UNUSED; /* @p: zeroed; tells more about what was done */
+
+/** store_erase - after a change that destroys secrets; a failure shows in erase_due, and the next rewrite makes it good */
+void store_erase(struct store *store);
 
 /* ---- snapshot.c ---- */
 

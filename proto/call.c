@@ -40,6 +40,8 @@ int call_ask_grant(struct call *c, struct bytes room, unsigned perms, struct rin
 {
 	int r = app_get_ring(c->peer->app, room, perms, ret);
 
+	if (r == ERR_ROOM_NOT_AUTHORIZED && peer_is_stale(c->peer))
+		return ERR_UNAUTHENTICATED; /* revoked since it was let in: sessions end before the rooms go */
 	if (r == ERR_ROOM_NOT_AUTHORIZED)
 		c->detail = (struct rpc_detail){ .name = "permission", .str = bytes_str(call_perm_name(perms)) };
 	return r;

@@ -432,7 +432,7 @@ const struct method methods[] = {
 	  .handle = m_list_rooms,
 	  .summary = "the rooms an app may use",
 	  .result = "rooms" },
-	{ .name = "listRoomKeys",
+	{ .name = "listAppRoomKeys",
 	  .roles = ROLE_ADMIN,
 	  AUDITED(AUDIT_LOOK, "appId roomId"),
 	  .lane = LANE_POOL,

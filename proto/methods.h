@@ -81,7 +81,7 @@ struct bytes call_room(const struct call *c);
  * call_ask_grant - may the app do all of @perms in the room? Then @ret is its ring of keys there.
  *
  * The dispatcher asks for what a method's row names; a handler asks where that depends on more, before it gives any error but
- * ERR_INVALID_PARAMS. Return: 0; ERR_ROOM_NOT_AUTHORIZED with data.permission.
+ * ERR_INVALID_PARAMS. Return: 0; ERR_ROOM_NOT_AUTHORIZED with data.permission; ERR_UNAUTHENTICATED.
  */
 int call_ask_grant(struct call *c, struct bytes room, unsigned perms, struct ring **ret) WARN_UNUSED;
 

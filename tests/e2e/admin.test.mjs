@@ -242,7 +242,7 @@ describe('admin', { timeout: 900_000 }, () => {
 	test('rpc.discover describes exactly the methods of the caller\'s role', async () => {
 		const app = await fresh();
 		const expected = {
-			admin: ['authorizeRoom', 'createApp', 'deauthorizeRoom', 'exportIdentity', 'getApp', 'getStatus', 'importIdentity', 'listApps', 'listRoomKeys', 'listRooms',
+			admin: ['authorizeRoom', 'createApp', 'deauthorizeRoom', 'exportIdentity', 'getApp', 'getStatus', 'importIdentity', 'listAppRoomKeys', 'listApps', 'listRooms',
 				'resetToken', 'revokeApp', 'revokeKey', 'rotate', 'setEscrow'],
 			app: ['createRoomKey', 'decrypt', 'decryptMessage', 'encrypt', 'encryptMessage', 'getEncryptedRoomKey', 'getIdentity', 'getKeyPublication',
 				'getStatus', 'importRoomKey', 'importRoomKeys', 'listRoomKeys', 'wrapRoomKey'],

@@ -1,29 +1,13 @@
 // e2eectl audit against a real daemon: the newest entries, pages, following; verifying with the daemon and without it.
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { appendFileSync, copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { CTL, cells, ctl, failed, failedJson, succeeded } from './lib/ctl.mjs';
+import { cells, ctl, failed, failedJson, following, succeeded } from './lib/ctl.mjs';
 import { removeFolder, startDaemon, temporaryFolder } from './lib/daemon.mjs';
 
 const lines = (file) => readFileSync(file, 'utf8').split('\n').slice(0, -1);
-
-// A child whose lines can be waited for.
-function following(args) {
-	const proc = spawn(CTL, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
-	let stdout = '', stderr = '', look = () => {};
-	proc.stdout.setEncoding('utf8').on('data', (text) => { stdout += text; look(); });
-	proc.stderr.setEncoding('utf8').on('data', (text) => (stderr += text));
-	const ended = new Promise((resolve) => proc.once('close', (code, signal) => resolve({ code, signal, stdout, stderr })));
-	const shows = (pattern) => new Promise((resolve, reject) => {
-		look = () => pattern.test(stdout) && resolve();
-		ended.then(() => reject(new Error(`ended without ${pattern}:\n${stdout}${stderr}`)));
-		look();
-	});
-	return { proc, shows, ended };
-}
 
 describe('the audit trail', { timeout: 120_000 }, () => {
 	let daemon, admin, key, temporary, trail;

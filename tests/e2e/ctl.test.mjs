@@ -13,9 +13,10 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
 describe('help and usage, which need no daemon', () => {
 	const commands = [
-		'status', 'lock', 'unlock', 'app create', 'app list', 'app show', 'app token', 'app revoke', 'room grant', 'room revoke', 'room list',
+		'status', 'lock', 'unlock', 'app create', 'app list', 'app show', 'app token', 'app revoke', 'app rotate', 'app escrow',
+		'app import', 'app export', 'key list', 'key revoke', 'room grant', 'room revoke', 'room list', 'room keys',
 		'keystore verify', 'keystore compact', 'keystore rekey', 'keystore backup', 'keystore recover',
-		'keystore slot list', 'keystore slot add', 'keystore slot remove', 'audit tail', 'audit verify', 'rpc', 'call',
+		'keystore slot list', 'keystore slot add', 'keystore slot remove', 'events tail', 'audit tail', 'audit verify', 'rpc', 'call',
 	];
 
 	test('--version', async () => {
@@ -31,7 +32,7 @@ describe('help and usage, which need no daemon', () => {
 		assert.equal(succeeded(await ctl(['-h'])), text);
 	});
 
-	for (const group of ['app', 'room', 'keystore', 'keystore slot', 'audit']) {
+	for (const group of ['app', 'key', 'room', 'keystore', 'keystore slot', 'events', 'audit']) {
 		test(`help of the group ${group}`, async () => {
 			const words = group.split(' ');
 			const text = succeeded(await ctl(['help', ...words]));
@@ -268,7 +269,7 @@ describe('with a daemon', { timeout: 120_000 }, () => {
 		const rows = Object.fromEntries(cells(head));
 		assert.deepEqual([rows.App, rows.Name, rows.State], ['bot', 'Bot für 日本', 'active']);
 		assert.match(rows.Created, /^\d{4}-.*Z$/);
-		assert.deepEqual(cells(identities)[1], ['KEY', 'STATE', 'CREATED', 'EXPIRES']);
+		assert.deepEqual(cells(identities)[1], ['KEY', 'STATE', 'CREATED', 'EXPIRES/REVOKED']);
 		assert.equal(cells(identities)[2][1], 'current');
 		assert.deepEqual(cells(rooms)[1], ['ROOM', 'PERMISSIONS', 'KEYS', 'CURRENT KEY']);
 		assert.deepEqual(cells(rooms).slice(2).sort(), [['GENERAL', 'read', '0', '-'], ['r=1', 'read,write', '0', '-']]);

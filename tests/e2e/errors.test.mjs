@@ -152,12 +152,6 @@ describe('errors', { timeout: 900_000 }, () => {
 		['INVALID_KEY', 'admin', 'importIdentity', async () => ({ appId: 'app', userId: 'u', public_key: app.publicKey, private_key: await seal(), passphrase: 'p' })],
 		['DECRYPT_FAILED', 'admin', 'importIdentity', async () => ({ appId: 'app', userId: 'u', public_key: pair.publicText, private_key: await seal(), passphrase: 'wrong' })],
 
-		['SEQ_TOO_OLD', 'app', 'subscribe', { since: 2 ** 53 - 1 }, { oldest: 0 }],
-		['SEQ_TOO_OLD', 'admin', 'subscribe', { since: 2 ** 53 - 1 }, { oldest: 0 }],
-		['INVALID_PARAMS', 'app', 'subscribe', { since: -1 }, { param: 'since' }],
-		['INVALID_PARAMS', 'app', 'subscribe', { since: 'newest' }, { param: 'since' }],
-		['METHOD_NOT_FOUND', 'app', 'subscribeAll', {}],
-
 		['METHOD_NOT_FOUND', 'admin', 'fileOpen', { roomId: 'room', mode: 'encrypt', name: 'x' }],
 		['UNAUTHENTICATED', 'stranger', 'fileOpen', { roomId: 'room', mode: 'encrypt', name: 'x' }],
 		['INVALID_PARAMS', 'app', 'fileOpen', { roomId: 'nowhere', mode: 'sign' }, { param: 'mode' }],
@@ -179,6 +173,11 @@ describe('errors', { timeout: 900_000 }, () => {
 			while (!(await app.client.request({ method: 'fileOpen', params: { roomId: 'room', mode: 'encrypt', name: 'x' } })).error);
 			return { roomId: 'room', mode: 'encrypt', name: 'x' };
 		}, { retryAfterMs: 1000 }],
+		['SEQ_TOO_OLD', 'app', 'subscribe', { since: 2 ** 53 - 1 }, { oldest: 0 }],
+		['SEQ_TOO_OLD', 'admin', 'subscribe', { since: 2 ** 53 - 1 }, { oldest: 0 }],
+		['INVALID_PARAMS', 'app', 'subscribe', { since: -1 }, { param: 'since' }],
+		['INVALID_PARAMS', 'app', 'subscribe', { since: 'newest' }, { param: 'since' }],
+		['METHOD_NOT_FOUND', 'app', 'subscribeAll', {}],
 
 		['NOT_FOUND', 'admin', 'getApp', { appId: 'nobody' }],
 		['NOT_FOUND', 'admin', 'resetToken', { appId: 'nobody' }],

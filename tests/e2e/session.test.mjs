@@ -132,7 +132,7 @@ describe('session', { timeout: 900_000 }, () => {
 
 		test('app methods do not exist for an admin', async () => {
 			for (const method of ['decrypt', 'encrypt', 'decryptMessage', 'encryptMessage', 'getIdentity', 'getKeyPublication',
-				'importRoomKey', 'importRoomKeys', 'createRoomKey', 'getEncryptedRoomKey', 'wrapRoomKey', 'nope'])
+				'importRoomKey', 'importRoomKeys', 'createRoomKey', 'getEncryptedRoomKey', 'listRoomKeys', 'wrapRoomKey', 'nope'])
 				await refused(admin.call(method, {}), 'METHOD_NOT_FOUND');
 		});
 

@@ -22,6 +22,30 @@ export function ctl(args, { input, secret } = {}) {
 	});
 }
 
+// A child whose output can be waited for; shows() looks at all of standard output so far, says() at standard error.
+export function following(args) {
+	const proc = spawn(CTL, args, { stdio: ['ignore', 'pipe', 'pipe'], detached: true });
+	const text = { stdout: '', stderr: '' }, looks = new Set();
+	for (const name of ['stdout', 'stderr']) {
+		proc[name].setEncoding('utf8').on('data', (more) => {
+			text[name] += more;
+			for (const look of [...looks]) look();
+		});
+	}
+	const ended = new Promise((resolve) => proc.once('close', (code, signal) => resolve({ code, signal, ...text })));
+	const waitFor = (name, pattern) => new Promise((resolve, reject) => {
+		const look = () => {
+			if (!pattern.test(text[name])) return;
+			looks.delete(look);
+			resolve(text[name]);
+		};
+		looks.add(look);
+		ended.then(() => reject(new Error(`ended without ${pattern}:\n${text.stdout}${text.stderr}`)));
+		look();
+	});
+	return { proc, shows: (pattern) => waitFor('stdout', pattern), says: (pattern) => waitFor('stderr', pattern), ended };
+}
+
 const quoted = (word) => `'${word.replaceAll("'", "'\\''")}'`;
 
 // On a terminal of its own. answers: [pattern, what to type (or a function to call)] in turn, each when the text so far
