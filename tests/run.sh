@@ -66,7 +66,7 @@ VALGRIND="$VALGRIND valgrind -q --error-exitcode=99 --leak-check=full --show-lea
 # What takes too long under valgrind and is not ours: tests/valgrind/*.c say how. The daemon's own pairs, and those of its clients,
 # which are checked here and not again.
 make_preload() {
-	make -s FLAVOUR=valgrind build/valgrind/preload.so
+	make -s FLAVOUR=valgrind build/valgrind/preload.so >/dev/null
 	for _ in $(seq 24); do
 		openssl genrsa 2048 2>/dev/null
 	done >build/valgrind/keypool.pem
@@ -137,8 +137,11 @@ e2e() {
 	envelopes=
 	case $flavour in
 	release) bin=build ;;
-	asan) envelopes=100 ;; # most of their time is libcrypto's, which no sanitizer sees
-	tsan) cases=100 ;;
+	asan) envelopes=100 ;; # most of their time is libcrypto's, which sanitizers do not see
+	tsan)
+		cases=100
+		envelopes=20
+		;;
 	valgrind)
 		cases=10
 		pairs=build/valgrind/identities.pem
