@@ -136,6 +136,13 @@ $(B)/faults.so: $(wildcard tests/crash/*.[ch]) Makefile
 	@echo "  LINK    $@"
 	@$(CC) $(CPPFLAGS_ALL) -std=gnu17 $(WARNINGS) $(DEBUG) -O1 -fPIC -pthread -shared -o $@ $(filter %.c,$^)
 
+# Preloaded under valgrind. No stack protector and no calls of libc: native_kdf.c says why.
+build/valgrind/preload.so: $(wildcard tests/valgrind/*.c) Makefile
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	@$(CC) $(CPPFLAGS_ALL) -std=gnu17 $(WARNINGS) $(DEBUG) -O2 -fPIC -fno-stack-protector -fno-tree-loop-distribute-patterns \
+		-pthread -shared -o $@ $(filter %.c,$^) -lcrypto
+
 # ---- set-up ------------------------------------------------------------------------------------------------------
 
 DEPS_BUILD := gcc libc6-dev make pkg-config libuv1-dev libjansson-dev libssl-dev libsodium-dev libinih-dev libsystemd-dev \

@@ -346,12 +346,13 @@ int cmd_key_list(struct ctl *x)
 
 int cmd_key_revoke(struct ctl *x)
 {
+	static const char meaning[] =
+		"?\nIt is destroyed at once: room keys that were wrapped only for it can no longer "
+		"be\nimported. [y/N] ";
 	CLEANUP(json_decrefp) json_t *result = NULL;
 	CLEANUP(buf_fini) struct buf params = BUF_INIT(MAX_PARAMS);
-	int r = confirm(x, (const char *const[]){ "Revoke key ", x->operands[1], " of app ", x->operands[0],
-						  "?\nIt is destroyed at once: room keys that were wrapped only for it "
-						  "can no longer be\nimported. [y/N] ",
-						  NULL });
+	int r = confirm(
+		x, (const char *const[]){ "Revoke key ", x->operands[1], " of app ", x->operands[0], meaning, NULL });
 
 	if (r != CTL_OK)
 		return r;

@@ -6,6 +6,7 @@
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
+import { connect } from 'node:net';
 import os from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -241,6 +242,61 @@ async function rewrite() {
 	return { methods, rows };
 }
 
+const SUBSCRIBERS = 50, CHANGES = 10_000, UNDER_WAY = 64;
+
+// An admin's connection that counts what it is told; it parses nothing, since there is one process for all of them.
+function subscriber(daemon, since) {
+	const socket = connect(daemon.adminSocket);
+	let lines = 0, wanted = Infinity, arrived;
+	socket.on('data', (chunk) => {
+		for (let at = chunk.indexOf(10); at >= 0; at = chunk.indexOf(10, at + 1)) lines++;
+		if (lines >= wanted) arrived();
+	});
+	socket.write(`${JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'subscribe', params: { since } })}\n`);
+	const told = (n) => new Promise((resolve) => {
+		[wanted, arrived] = [n + 1, resolve]; // the answer is a line, too
+		if (lines >= wanted) arrived();
+	});
+	return { told, socket };
+}
+
+async function events() {
+	const rows = [];
+	const dir = mkdtempSync(join(inMemory, 'events-'));
+	let { daemon, admin } = await start(dir);
+	await admin.call('createApp', { appId: 'app' });
+	for (const subscribers of [0, 1, SUBSCRIBERS]) {
+		const { keystore: { seq } } = await admin.call('getStatus');
+		const all = Array.from({ length: subscribers }, () => subscriber(daemon, seq));
+		await Promise.all(all.map(({ told }) => told(0)));
+		const before = performance.now();
+		let left = CHANGES;
+		const told = Promise.all(all.map((one) => one.told(CHANGES)));
+		await Promise.all(Array.from({ length: UNDER_WAY }, async () => {
+			while (left-- > 0) await admin.call('authorizeRoom', { appId: 'app', roomId: `room-${left}`, permissions: ['read'] });
+		}));
+		const changed = performance.now();
+		await told;
+		const seconds = (performance.now() - before) / 1000;
+		rows.push({ what: 'as they happen', subscribers, events: CHANGES, seconds, changesPerSecond: CHANGES / ((changed - before) / 1000) });
+		for (const { socket } of all) socket.destroy();
+	}
+	await daemon.terminate();
+	({ daemon, admin } = await start(dir));
+	const { keystore: { seq } } = await admin.call('getStatus');
+	for (const subscribers of [1, SUBSCRIBERS]) {
+		const before = performance.now();
+		const all = Array.from({ length: subscribers }, () => subscriber(daemon, seq - CHANGES));
+		await Promise.all(all.map(({ told }) => told(CHANGES)));
+		rows.push({ what: 'out of the log', subscribers, events: CHANGES, seconds: (performance.now() - before) / 1000 });
+		for (const { socket } of all) socket.destroy();
+	}
+	await daemon.terminate();
+	rmSync(dir, { recursive: true });
+	for (const row of rows) say(`  ${row.what}, ${row.subscribers} subscribers: ${Math.round((row.subscribers * row.events) / row.seconds)} events/s`);
+	return rows;
+}
+
 const RECIPIENTS = 100, WRAPPED_KEYS = 10, WRAP_ROUNDS = 100;
 
 async function wrap() {
@@ -285,7 +341,7 @@ async function machine() {
 
 // ---- run and report ----------------------------------------------------------------------------------------------
 
-const sections = { machine, open, append, group, memory, rewrite, wrap, files };
+const sections = { machine, open, append, group, memory, rewrite, wrap, events, files };
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !Object.hasOwn(sections, name));
 if (unknown.length) {

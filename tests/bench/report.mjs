@@ -126,7 +126,13 @@ const wrap = (rows) => ({
 			fixed((row.recipients * row.keys) / row.fastestSeconds)])),
 });
 
-const SECTIONS = { machine, open, append, group, memory, rewrite, wrap, files };
+const events = (rows) => ({
+	text: table(['events', 'subscribers', 'changes/s', 'time, s', 'events/s to all'],
+		rows.map((row) => [row.what, row.subscribers, row.changesPerSecond ? fixed(row.changesPerSecond) : '', seconds(row.seconds),
+			row.subscribers ? fixed((row.subscribers * row.events) / row.seconds) : ''])),
+});
+
+const SECTIONS = { machine, open, append, group, memory, rewrite, wrap, events, files };
 
 export const describe = (name, figures) => SECTIONS[name](figures);
 

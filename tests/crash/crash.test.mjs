@@ -1,7 +1,8 @@
 // A keystore loses nothing that was answered and keeps nothing that was refused: not when the daemon is killed, at any moment or at
 // any one of its steps, not when the disk is full or fails, and not when the power goes and takes what was not synced.
 //
-//   E2EED_KILLS  how often the daemon is killed at least, all tests together (500 and more: every step in every way)
+//   E2EED_KILLS  how often the daemon is killed at least, all tests together (500 and more: every step in every way; 1000 and more: also
+//                where that takes minutes)
 //   E2EED_SEED   repeats a run's random choices; each test prints its own
 import assert from 'node:assert/strict';
 import { copyFileSync, existsSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
@@ -15,6 +16,7 @@ import { makeMaterial, Model, Thing } from './model.mjs';
 
 const KILLS = Number(process.env.E2EED_KILLS ?? 250);
 const THOROUGH = KILLS >= 500;
+const EXHAUSTIVE = KILLS >= 1000;
 const ROOMS = ['room-0', 'room-1', 'room-2', 'room-3'];
 
 // of all tests together, printed at the end
@@ -211,7 +213,7 @@ async function load(bench, { over = () => false, answered = () => {} }) {
 		for (const rooms of [app.rooms.slice(0, 2), app.rooms.slice(2)]) await lane(app, (at) => model.mutateRoom(at, rng.pick(rooms)));
 	}
 	await lane(model.apps.get('tokens'), (at) => model.resetToken(at));
-	await lane(model.apps.get('identities'), (at) => model.importIdentity(at));
+	await lane(model.apps.get('identities'), (at) => model.mutateIdentities(at));
 	const closed = await Promise.all(lanes.map(async ({ at, mutate }) => {
 		try {
 			while (!over()) answered(await mutate(at));
@@ -238,6 +240,10 @@ async function fill(bench) {
 	const model = new Model({ rng: bench.rng, material: await makeMaterial(), figures });
 	bench.model = model;
 	for (const id of ['rooms-a', 'rooms-b', 'tokens', 'identities', 'revoked']) await model.createApp(bench, id, ROOMS);
+	for (const id of ['identities', 'revoked']) {
+		const at = await bench.at(model.apps.get(id));
+		await model.plantProbe(at, at.app.rooms[0]);
+	}
 	let answers = 0;
 	const counted = bench.faults.seen();
 	await load(bench, { over: () => answers >= 60, answered: () => answers++ });
@@ -256,14 +262,14 @@ const WAYS_TO_FAIL = [{ error: 'EIO' }, { error: 'EIO', onward: true }, { error:
 	{ error: 'ENOSPC', onward: true, kinds: ['write', 'create', 'link', 'rename', 'allocate'] },
 	{ error: 'ENOSPC', short: true, kinds: ['write'] }];
 
-// All of them, or some; the first is one that every call counts for.
-function waysToKill(rng) {
-	if (THOROUGH) return WAYS_TO_KILL;
+// All of them, or some; the first is one that every call counts for. @slow: what has many steps, and key pairs to make.
+function waysToKill(rng, slow = false) {
+	if (slow ? EXHAUSTIVE : THOROUGH) return WAYS_TO_KILL;
 	const first = rng.pick(WAYS_TO_KILL.slice(0, 4));
 	return [first, rng.pick(WAYS_TO_KILL.filter((way) => way !== first && !way.power !== !first.power))];
 }
 
-const waysToFail = (rng) => (THOROUGH ? WAYS_TO_FAIL : [rng.pick(WAYS_TO_FAIL.slice(0, 2)), rng.pick(WAYS_TO_FAIL.slice(2))]);
+const waysToFail = (rng, slow = false) => ((slow ? EXHAUSTIVE : THOROUGH) ? WAYS_TO_FAIL : [rng.pick(WAYS_TO_FAIL.slice(0, 2)), rng.pick(WAYS_TO_FAIL.slice(2))]);
 
 // The room is empty and everything is allowed in it.
 async function emptyRoom(bench, at, room = at.app.rooms[0]) {
@@ -285,6 +291,13 @@ async function ask(bench, method, params = {}) {
 
 let serial = 0;
 
+// Rotated, and the former key destroyed by the keeper when its time is up.
+async function expireKey(bench, at) {
+	const done = await bench.model.rotateBriefly(at);
+	const expired = bench.daemon.logged(new RegExp(`destroyed: ${done.result?.previousKeyId}`));
+	return done.result ? expired.then(() => done, () => ({ closed: true })) : done;
+}
+
 const SUBJECTS = {
 	authorizeRoom: onRoom('authorizeRoom'),
 	deauthorizeRoom: onRoom('deauthorizeRoom'),
@@ -293,6 +306,24 @@ const SUBJECTS = {
 	importRoomKeys: onRoom('importRoomKeys'),
 	resetToken: { act: (bench, at) => bench.model.resetToken(at) },
 	importIdentity: { app: 'identities', act: (bench, at) => bench.model.importIdentity(at) },
+	rotate: { app: 'identities', act: (bench, at) => bench.model.rotate(at) },
+	'rotate without grace': { app: 'identities', slow: true, act: (bench, at) => bench.model.rotateAtOnce(at) },
+	'the end of a grace': { app: 'identities', lasts: true, act: expireKey },
+	revokeKey: {
+		app: 'identities',
+		slow: true,
+		prepare: async (bench, at) => {
+			if (at.app.state.identities.length < 2) await bench.model.rotate(at);
+		},
+		act: (bench, at) => bench.model.revokeKey(at),
+	},
+	setEscrow: {
+		app: 'revoked',
+		slow: true,
+		restore: true,
+		prepare: (bench, at) => bench.model.setEscrow(at, 'the former one'),
+		act: (bench, at) => bench.model.setEscrow(at, 'the new one'),
+	},
 	createApp: { act: (bench, at) => bench.model.createApp(at, `new-${serial++}`, ROOMS.slice(0, 1)) },
 	revokeApp: { app: 'revoked', restore: true, act: (bench, at) => bench.model.revokeApp(at) },
 	compactKeystore: { act: (bench) => ask(bench, 'compactKeystore') },
@@ -332,7 +363,7 @@ async function killAtEachStep(t, bench, subject) {
 	let steps = 0;
 	for (let n = 1, fired = true; fired; n++) {
 		fired = false;
-		for (const { power, ...stage } of waysToKill(bench.rng)) {
+		for (const { power, ...stage } of subject.lasts ? [bench.rng.pick(WAYS_TO_KILL.slice(0, 4))] : waysToKill(bench.rng, subject.slow)) {
 			const at = await prepare(bench, subject);
 			bench.faults.arm([{ nth: n, ...stage }]);
 			const done = await orClosed(subject.act(bench, at));
@@ -365,7 +396,7 @@ async function failAtEachStep(t, bench, subject) {
 	let refused = 0;
 	for (let n = 1, fired = true; fired; n++) {
 		fired = false;
-		for (const way of waysToFail(bench.rng)) {
+		for (const way of waysToFail(bench.rng, subject.slow)) {
 			const at = await prepare(bench, subject);
 			bench.faults.arm([{ nth: n, action: 'fail', ...way }]);
 			const done = await orClosed(subject.act(bench, at));
@@ -483,7 +514,7 @@ describe('crash', { timeout: 3_600_000 }, () => {
 	});
 
 	describe('refused at each step by a disk that is full or fails', () => {
-		for (const [name, subject] of Object.entries(SUBJECTS)) {
+		for (const [name, subject] of Object.entries(SUBJECTS).filter(([, { lasts }]) => !lasts)) {
 			test(name, async (t) => {
 				return withBench(t, (bench) => failAtEachStep(t, bench, subject));
 			});

@@ -76,10 +76,12 @@ function roomFits(seen, state, what) {
 	}
 }
 
-// state: { token, identities: [{ keyId, publicText }] }, the current one first; alive: false once it was revoked
+// state: { token, identities: [{ keyId, publicText, expires }], revoked: [the same], escrow }, the current one and the one that was revoked
+// last first; expires: a grace so short that the key may or may not be there still; escrow: a passphrase, undefined where none was
+// ever set; alive: false once the app was revoked
 class App extends Thing {
 	constructor(appId, { token, keyId, publicKey }, rooms) {
-		super({ token, identities: [{ keyId, publicText: publicKey }], alive: true });
+		super({ token, identities: [{ keyId, publicText: publicKey }], revoked: [], alive: true });
 		this.appId = appId;
 		this.rooms = rooms;
 	}
@@ -93,7 +95,11 @@ function appFits(seen, state, what) {
 	assert.equal(seen.alive, state.alive, `${what}: state`);
 	if (!seen.alive) return;
 	assert.equal(seen.publicText, state.identities[0].publicText, `${what}: public key`);
-	assert.deepEqual(seen.keyIds, state.identities.map((i) => i.keyId), `${what}: identities`);
+	const fleeting = state.identities.filter((i) => i.expires).map((i) => i.keyId);
+	const lasting = (keyIds) => keyIds.filter((keyId) => !fleeting.includes(keyId));
+	assert.deepEqual(lasting(seen.keyIds), lasting(state.identities.map((i) => i.keyId)), `${what}: identities`);
+	assert.deepEqual(seen.revokedIds, state.revoked.map((i) => i.keyId), `${what}: revoked identities`);
+	if (state.escrow) assert.equal(seen.escrow, state.escrow, `${what}: escrow`);
 }
 
 export class Model {
@@ -108,7 +114,7 @@ export class Model {
 	copy() {
 		const other = new Model(this);
 		for (const app of this.apps.values()) {
-			const rooms = app.rooms.map((room) => Object.assign(new Room(room.roomId, null), { state: structuredClone(room.state) }));
+			const rooms = app.rooms.map((room) => Object.assign(new Room(room.roomId, null), { state: structuredClone(room.state), probe: room.probe }));
 			const same = new App(app.appId, {}, rooms);
 			same.state = structuredClone(app.state);
 			other.apps.set(app.appId, same);
@@ -146,6 +152,7 @@ export class Model {
 		const done = await this.mutate(app, () => admin.call('createApp', { appId, rooms }), (answer) => ({
 			token: answer.token ?? null,
 			identities: [{ keyId: answer.keyId ?? answer.keyIds?.[0], publicText: answer.publicKey ?? answer.publicText }],
+			revoked: [],
 			alive: true,
 		}));
 		if (done.refused) this.apps.delete(appId);
@@ -216,6 +223,57 @@ export class Model {
 		}));
 	}
 
+	// @end: what becomes of the former key
+	async #rotate({ admin, app }, params, end) {
+		return this.mutate(app, () => admin.call('rotate', { appId: app.appId, ...params }), (answer, state) => ({
+			...state,
+			identities: [{ keyId: answer.keyId ?? answer.keyIds?.[0], publicText: answer.publicKey ?? answer.publicText },
+				...end(state.identities[0]), ...state.identities.slice(1)],
+		}));
+	}
+
+	rotate(at) {
+		return this.#rotate(at, {}, (former) => [former]);
+	}
+
+	rotateAtOnce(at) {
+		return this.#rotate(at, { graceSeconds: 0 }, () => []);
+	}
+
+	rotateBriefly(at) {
+		return this.#rotate(at, { graceSeconds: 1 }, (former) => [{ ...former, expires: true }]);
+	}
+
+	revokeKey({ admin, app }) {
+		const retired = this.rng.pick(app.state.identities.slice(1));
+		return this.mutate(app, () => admin.call('revokeKey', { appId: app.appId, keyId: retired.keyId }), (_, state) => ({
+			...state,
+			identities: state.identities.filter((i) => i !== retired),
+			revoked: [retired, ...state.revoked],
+		}));
+	}
+
+	setEscrow({ admin, app }, passphrase) {
+		return this.mutate(app, () => admin.call('setEscrow', { appId: app.appId, passphrase }), (_, state) => ({ ...state, escrow: passphrase }));
+	}
+
+	// Any change of an app's identities.
+	mutateIdentities(at) {
+		const roll = this.rng.next();
+		if (roll < 0.5) return this.importIdentity(at);
+		if (roll < 0.75 || at.app.state.identities.length < 2) return roll < 0.9 ? this.rotate(at) : this.rotateAtOnce(at);
+		return this.revokeKey(at);
+	}
+
+	// A key that the app has in a room, by which its identities are tried.
+	async plantProbe({ client, app }, room) {
+		const [key] = this.material.keys;
+		const e2eKey = await wrapped(this.material, app.publicText, key);
+		room.probe = key;
+		return this.mutate(room, () => client.call('importRoomKey', { roomId: room.roomId, key: e2eKey, ts: TS }),
+			(_, state) => ({ ...state, keys: new Map([...state.keys, [key.kid, { ...key, ts: TS }]]) }));
+	}
+
 	revokeApp({ admin, app }) {
 		return this.mutate(app, () => admin.call('revokeApp', { appId: app.appId }), (_, state) => ({ ...state, alive: false }));
 	}
@@ -244,11 +302,13 @@ export class Model {
 
 	async #checkApp(daemon, admin, app) {
 		const got = await admin.call('getApp', { appId: app.appId });
-		const seen = { alive: got.state === 'active', keyIds: got.identities.map((i) => i.keyId) };
+		const idsOf = (revoked) => got.identities.filter((i) => (i.state === 'revoked') === revoked).map((i) => i.keyId);
+		const seen = { alive: got.state === 'active', keyIds: idsOf(false), revokedIds: idsOf(true) };
 		let client = null;
 		if (seen.alive) {
 			client = await this.#connect(daemon, admin, app);
 			seen.publicText = (await client.call('getIdentity')).publicKey;
+			seen.escrow = await this.#findEscrow(client, app);
 		}
 		if (!app.state) [app.state, app.doubt] = [app.doubt(seen), null]; // made, whole or not is what follows
 		app.settle(seen, appFits, app.appId);
@@ -256,11 +316,43 @@ export class Model {
 			assert.deepEqual(got.rooms, [], `${app.appId} is revoked`);
 			return;
 		}
+		await this.#checkIdentities(client, admin, app);
 		const rooms = new Map((await admin.call('listRooms', { appId: app.appId })).rooms.map((r) => [r.roomId, r]));
 		const known = new Set(app.rooms.map((room) => room.roomId));
 		for (const roomId of rooms.keys()) assert.ok(known.has(roomId), `${app.appId}: ${roomId} comes from nowhere`);
 		await Promise.all(app.rooms.map((room) => this.#checkRoom(client, app, room, rooms.get(room.roomId))));
 		await client.close();
+	}
+
+	// Which of the passphrases it may be.
+	async #findEscrow(client, app) {
+		const could = [app.state?.escrow, app.state && app.doubt?.({}).escrow].filter(Boolean);
+		if (!could.length) return undefined;
+		const { private_key } = await client.call('getKeyPublication', { userId: 'u' });
+		for (const passphrase of could) {
+			if (await rc.openPrivateKey(private_key, { passphrase, userId: 'u' }).catch(() => null)) return passphrase;
+		}
+		return null;
+	}
+
+	// By what only the keys can do: those that are there unwrap, those that were destroyed do not.
+	async #checkIdentities(client, admin, app) {
+		const room = app.rooms.find(({ probe }) => probe);
+		if (!room) return;
+		const opens = async ({ publicText }) => {
+			const key = await wrapped(this.material, publicText, room.probe);
+			const error = await client.call('importRoomKey', { roomId: room.roomId, key }).then(() => null, (e) => e);
+			if (error) assert.equal(error.reason, 'KEY_UNWRAP_FAILED', error.stack);
+			return !error;
+		};
+		const fleeting = app.state.identities.filter((i) => i.expires);
+		for (const { keyId } of fleeting) { // it ends, whatever has happened
+			while ((await admin.call('getApp', { appId: app.appId })).identities.some((i) => i.keyId === keyId)) continue;
+		}
+		app.state.identities = app.state.identities.filter((i) => !i.expires);
+		for (const identity of app.state.identities.slice(0, 4)) assert.ok(await opens(identity), `${app.appId}: ${identity.keyId} does not unwrap`);
+		const gone = [...fleeting, ...app.state.revoked].filter(({ publicText }) => !app.state.identities.some((i) => i.publicText === publicText));
+		for (const identity of gone.slice(0, 3)) assert.ok(!await opens(identity), `${app.appId}: ${identity.keyId} still unwraps`);
 	}
 
 	async #connect(daemon, admin, app) {

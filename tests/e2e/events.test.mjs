@@ -152,12 +152,12 @@ describe('events', { timeout: 900_000 }, () => {
 		})();
 		for (let i = 0; i < cases(50); i++) {
 			const client = await (i % 2 ? daemon.app('a', token) : daemon.admin());
-			const other = [{ method: 'subscribe', params: { since: 0 } }, { method: 'rpc.discover' }].slice(0, 1 + i % 3 % 2);
-			const answer = client.nextRaw.bind(client);
-			client.send(`${JSON.stringify(other.map((m, id) => ({ jsonrpc: '2.0', id: `x${id}`, ...m })))}\n`);
-			const frame = JSON.parse(await answer());
-			assert.ok(Array.isArray(frame) && frame[0].result.seq > 0, JSON.stringify(frame).slice(0, 200));
-			await upTo(client, frame[0].result.seq);
+			// served where it was read, or on a worker, since the other request has to
+			const asked = [{ method: 'subscribe', params: { since: 0 } }, ...(i % 3 ? [{ method: 'rpc.discover' }] : [])];
+			client.send(`${JSON.stringify(asked.map((m, id) => ({ jsonrpc: '2.0', id: `x${id}`, ...m })))}\n`);
+			const first = await client.nextFrame();
+			assert.ok(Array.isArray(first) && first[0].result.seq > 0, JSON.stringify(first).slice(0, 200));
+			await upTo(client, first[0].result.seq);
 			await client.close();
 		}
 		going = false;

@@ -2,6 +2,7 @@
 // raw is compared as text, so that a payload is seen to be carried, not rebuilt.
 import { test, describe, before, after } from 'node:test';
 import assert from 'node:assert/strict';
+import { cases } from './lib/daemon.mjs';
 import * as rc from './lib/rc.mjs';
 import { openScene, refused } from './lib/scene.mjs';
 
@@ -47,13 +48,14 @@ describe('messages', () => {
 		assert.deepEqual(await read(room, old.kid), { kid: room.kid, algorithm, keyState: 'fallback' });
 	});
 
-	test('decrypt: the right one is found among hundreds of keys, alone and in a batch', async () => {
+	test('decrypt: the right one is found among many keys, alone and in a batch', async () => {
 		const room = await app.roomWithKey();
-		const keys = await Promise.all(Array.from({ length: 300 }, () => rc.makeRoomKey()));
+		const n = Math.max(50, cases(300));
+		const keys = await Promise.all(Array.from({ length: n }, () => rc.makeRoomKey()));
 		const history = await Promise.all(keys.map(async (key) => ({ e2eKeyId: key.kid, E2EKey: await app.wrap(key) })));
-		assert.equal((await app.call('importRoomKeys', { roomId: room.roomId, keys: history })).imported.length, 300);
+		assert.equal((await app.call('importRoomKeys', { roomId: room.roomId, keys: history })).imported.length, n);
 		const text = `{"msg":"${'x'.repeat(20000)}"}`;
-		const contents = await Promise.all([0, 150, 299].map((i) => rc.encryptV2(keys[i].jwkText, 'unknown', text)));
+		const contents = await Promise.all([0, n >> 1, n - 1].map((i) => rc.encryptV2(keys[i].jwkText, 'unknown', text)));
 		for (const content of contents) {
 			const { keyState, payload } = await decrypt(room.roomId, content);
 			assert.deepEqual([keyState, payload], ['fallback', JSON.parse(text)]);

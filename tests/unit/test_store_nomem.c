@@ -146,6 +146,21 @@ static int do_verify(struct store *store)
 	return store_verify(store, &why);
 }
 
+static int take_event(void *arg, const struct event *event)
+{
+	(void)arg;
+	(void)event;
+	return 0;
+}
+
+static int do_read_events(struct store *store)
+{
+	CLEANUP(buf_fini) struct buf why = BUF_INIT(4096);
+	uint64_t upto;
+
+	return store_read_events(store, NULL, 0, 100, take_event, NULL, &why, &upto);
+}
+
 static int do_lock_and_unlock(struct store *store)
 {
 	store_lock(store);
@@ -226,6 +241,7 @@ int main(void)
 	try_each("add a slot", do_add_slot, false);
 	try_each("backup", do_backup, false);
 	try_each("verify", do_verify, false);
+	try_each("read events", do_read_events, false);
 	try_each("lock and unlock", do_lock_and_unlock, false);
 	return store_fixture_end();
 }

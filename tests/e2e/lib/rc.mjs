@@ -13,7 +13,8 @@
 //   sealPrivateKey(privateText, {passphrase, userId, ...}), openPrivateKey(envelope, {passphrase, userId})
 //
 // A payload is an object, or a string: then it is the plaintext itself, byte for byte.
-import { webcrypto } from 'node:crypto';
+import { createPrivateKey, webcrypto } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 
 const { subtle } = webcrypto;
 const utf8 = new TextEncoder();
@@ -150,13 +151,21 @@ export const decryptFile = async ({ key, iv }, cipher) =>
 const WEB_PUBLIC = ['alg', 'e', 'ext', 'key_ops', 'kty', 'n'];
 const WEB_PRIVATE = ['alg', 'd', 'dp', 'dq', 'e', 'ext', 'key_ops', 'kty', 'n', 'p', 'q', 'qi'];
 
+// E2EED_IDENTITIES: a PEM file of pairs to take instead of new ones, each process beginning elsewhere (tests/valgrind/keypool.c).
+const pool = process.env.E2EED_IDENTITIES ? readFileSync(process.env.E2EED_IDENTITIES, 'utf8').split(/(?<=-----END .*-----)\n/).filter(Boolean) : [];
+let nextOfPool = process.pid;
+
+const makePair = (modulusLength) => subtle.generateKey(
+	{ ...oaep, modulusLength, publicExponent: new Uint8Array([1, 0, 1]) }, true, ['encrypt', 'decrypt']);
+const takePair = async () => {
+	const der = createPrivateKey(pool[nextOfPool++ % pool.length]).export({ type: 'pkcs8', format: 'der' });
+	return { privateKey: await subtle.importKey('pkcs8', der, oaep, true, ['decrypt']) };
+};
+
 export async function makeIdentity({ modulusLength = 2048 } = {}) {
-	const pair = await subtle.generateKey(
-		{ ...oaep, modulusLength, publicExponent: new Uint8Array([1, 0, 1]) }, true, ['encrypt', 'decrypt']);
-	return {
-		publicText: ordered(await subtle.exportKey('jwk', pair.publicKey), WEB_PUBLIC),
-		privateText: ordered(await subtle.exportKey('jwk', pair.privateKey), WEB_PRIVATE),
-	};
+	const { privateKey } = pool.length > 0 && modulusLength === 2048 ? await takePair() : await makePair(modulusLength);
+	const privateText = ordered(await subtle.exportKey('jwk', privateKey), WEB_PRIVATE);
+	return { publicText: publicOf(privateText), privateText };
 }
 
 export const publicOf = (privateText) =>
