@@ -47,16 +47,9 @@ static void compact(struct keeper *k, int64_t now)
 
 static void note_expired(void *arg, struct bytes app_id, const char *key_id)
 {
-	CLEANUP(buf_fini) struct buf target = BUF_INIT(1024);
 	struct keeper *k = arg;
 
-	buf_put_bytes(&target, app_id);
-	buf_put_byte(&target, ' ');
-	buf_put_str(&target, key_id);
-	service_note(
-		k->svc,
-		&(struct audit_entry){ .by = AUDIT_BY_DAEMON, .action = "keyExpired", .target = buf_bytes(&target) },
-		false);
+	service_note_expired(k->svc, app_id, key_id);
 	log_info("a retired identity key has expired and is destroyed: %s", key_id);
 }
 

@@ -43,7 +43,7 @@ int m_rotate(struct call *c)
 	if (r < 0)
 		return r;
 	if (!p->grace_s) /* nobody unwraps with the former key any more; if it cannot be destroyed now, the keeper will */
-		r = store_expire_keys(c->svc->store, clock_now_ms(), NULL, NULL);
+		r = store_expire_keys(c->svc->store, clock_now_ms(), service_note_expired, c->svc);
 	if (r < 0)
 		c->svc->hooks.failed(c->svc->hooks.arg, "rotate", r, BYTES_LIT("the former key is destroyed later"));
 	if (!p->grace_s)

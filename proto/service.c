@@ -189,6 +189,19 @@ void service_note(struct service *svc, struct audit_entry *entry, bool durable)
 	}
 }
 
+void service_note_expired(void *svc, struct bytes app_id, const char *key_id)
+{
+	CLEANUP(buf_fini) struct buf target = BUF_INIT(1024);
+
+	buf_put_bytes(&target, app_id);
+	buf_put_byte(&target, ' ');
+	buf_put_str(&target, key_id);
+	service_note(
+		svc,
+		&(struct audit_entry){ .by = AUDIT_BY_DAEMON, .action = "keyExpired", .target = buf_bytes(&target) },
+		false);
+}
+
 static void note_app_use(void *arg, struct app *app)
 {
 	static const char *const names[APP_USE_NR] = { "", "decrypt", "encrypt", "unwrap", "wrap" };

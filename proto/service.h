@@ -157,6 +157,9 @@ void service_spread(struct service *svc, void (*item)(void *work, size_t i), voi
 /** service_note - an entry for the audit trail, if there is one; who has entered only. Failures show in the status. */
 void service_note(struct service *svc, struct audit_entry *entry, bool durable);
 
+/** service_note_expired - the entry for an identity key that was destroyed; for store_expire_keys(), @svc being a struct service */
+void service_note_expired(void *svc, struct bytes app_id, const char *key_id);
+
 /** service_put_audit_problem - append what is wrong with the audit trail, nothing if all is well; who has entered only */
 void service_put_audit_problem(struct service *svc, struct buf *b);
 
