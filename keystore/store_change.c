@@ -199,6 +199,7 @@ int store_expire_keys(struct store *store, int64_t now_ms,
 		      void (*expired)(void *arg, struct bytes app_id, const char *key_id), void *arg)
 {
 	CLEANUP(due_fini) struct due due = { .now_ms = now_ms };
+	bool gone = false;
 	int r;
 
 	store_each_app(store, collect_due, &due);
@@ -210,9 +211,10 @@ int store_expire_keys(struct store *store, int64_t now_ms,
 		if (r == 0 && expired)
 			expired(arg, id, due.keys[i].key_id);
 		if (r == ERR_NOT_FOUND || r == ERR_FORBIDDEN)
-			r = 0; /* revoked in the meantime */
+			r = 0; /* destroyed by somebody else meanwhile, who may not have come to erasing it yet */
+		gone |= r == 0;
 	}
-	if (due.n)
+	if (gone) /* not for what could not be destroyed: it is tried again soon, and a rewrite that fails is a lot of work */
 		store_erase(store);
 	return r;
 }

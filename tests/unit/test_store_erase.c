@@ -431,6 +431,27 @@ static void test_backup(void)
 	CHECK(unlink(copy) == 0);
 }
 
+/* An expiry that the disk does not take, tried every second, does not try to rewrite the file each time. */
+static void test_expiry_fails(void)
+{
+	CLEANUP(store_freep) struct store *store = fresh();
+	char key_id[UUID_SIZE];
+
+	create(store, "app-1");
+	create(store, "app-2");
+	CHECK_INT(add_identity(store, BYTES_LIT("app-1"), identities[1], 1000, key_id), 0);
+	CHECK(mkdir(rewrite_path, 0700) == 0);
+	CHECK_INT(store_revoke_app(store, BYTES_LIT("app-2")), 0);
+	CHECK(rmdir(rewrite_path) == 0 && info_of(store).erase_due);
+	limit_file_size(info_of(store).log.bytes + 1); /* a rewrite would do with less */
+	CHECK_INT(store_expire_keys(store, INT64_MAX, NULL, NULL), ERR_STORAGE);
+	CHECK(info_of(store).log.generation == 1 && info_of(store).erase_due && info_of(store).compaction_due);
+	limit_file_size(RLIM_INFINITY);
+	CHECK_INT(store_expire_keys(store, INT64_MAX, NULL, NULL), 0);
+	CHECK(info_of(store).log.generation == 2 && !info_of(store).erase_due);
+	reopen(&store);
+}
+
 static uint64_t lost_upto;
 static char lost_why[256];
 
@@ -510,6 +531,7 @@ int main(void)
 	test_revoke_in_use();
 	test_purge();
 	test_erase_due();
+	test_expiry_fails();
 	test_erase_in_damaged();
 	test_erase_fails_at_start();
 	test_failing_rewrite();
