@@ -49,6 +49,13 @@ static void unlink_seat(struct feed *feed, struct conn *conn)
 	*(conn->seat.next ? &conn->seat.next->seat.prev : &feed->last) = conn->seat.prev;
 }
 
+/* It has had its turn: the others have theirs before its next, also when it subscribes anew. */
+static void to_the_end(struct feed *feed, struct conn *conn)
+{
+	unlink_seat(feed, conn);
+	link_last(feed, conn);
+}
+
 static void set_state(struct conn *conn, enum feed_state state)
 {
 	struct feed *feed = &conn->loop->feed;
@@ -251,8 +258,7 @@ static void submit_read(struct conn *conn)
 	conn->jobs++;
 	loop->jobs++;
 	loop->feed.reading = conn->seat.reading = true;
-	unlink_seat(&loop->feed, conn); /* the others have their turns before its next */
-	link_last(&loop->feed, conn);
+	to_the_end(&loop->feed, conn);
 }
 
 /* Return: was something done? */
@@ -300,6 +306,7 @@ static void serve_catching_up(struct loop *loop)
 		}
 		if (catch_up(conn)) {
 			steps++;
+			to_the_end(&loop->feed, conn);
 			if (conn->seat.state == FEED_CATCHING_UP)
 				loop_post_feed(loop);
 		}

@@ -299,7 +299,7 @@ int pool_submit(struct pool *pool, struct job *job)
 	int r = 0;
 
 	(void)pthread_mutex_lock(&pool->lock);
-	if ((q->n >= POOL_MAX_QUEUED && !job->in_order) || pool->stopping) {
+	if ((q->n >= POOL_MAX_QUEUED && !job->in_order && !job->reads) || pool->stopping) {
 		r = ERR_OVERLOADED;
 	} else {
 		queue_put(q, job);

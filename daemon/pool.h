@@ -56,7 +56,8 @@ int pool_new(struct service *svc, unsigned threads, struct pool **ret) WARN_UNUS
  * pool_submit - takes @job; on ERR_OVERLOADED it stays the caller's. Any loop.
  *
  * A full queue still takes one that is to keep its order: each connection has at most one there, and if one were refused, those that
- * were sent behind it would be executed without it.
+ * were sent behind it would be executed without it. And one that reads for a subscriber, of which each loop has at most one there:
+ * who fills the queue must not end the subscriptions of others.
  */
 int pool_submit(struct pool *pool, struct job *job) WARN_UNUSED;
 

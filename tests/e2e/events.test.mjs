@@ -299,6 +299,19 @@ describe('events', { timeout: 900_000 }, () => {
 		assert.equal((await upTo(resumed, last)).at(-1).seq, last);
 	}));
 
+	// What a subscriber has missed is read by a worker, and its turn comes, however many wait for one.
+	test('who catches up is not cut off because another app fills the queue of the workers', () => withDaemon({ config: { workers: { threads: 1 }, limits: { max_in_flight: 65536 } } }, async (daemon, admin) => {
+		const { token } = await admin.call('createApp', { appId: 'a', rooms: rooms(6000, 'r') });
+		const flood = await newApp(daemon, admin, { key: false });
+		const client = await daemon.app('a', token);
+		flood.client.send(`{"jsonrpc":"2.0","id":"s","method":"getKeyPublication","params":{"userId":"u"}}\n`.repeat(9000));
+		while ((await flood.client.nextFrame()).result);
+		await client.call('subscribe', { since: 0 });
+		await usable(client); // by now the first piece has been asked for
+		await admin.call('revokeApp', { appId: flood.appId }); // and the queue is done with at once
+		assert.equal((await next(client, 6000)).at(-1).roomId, 'r5999');
+	}));
+
 	test('over TCP, and with two loops', () => withDaemon({ config: { listen: { tcp: '127.0.0.1:0' }, workers: { loops: 2 } } }, async (daemon, admin) => {
 		const { token } = await admin.call('createApp', { appId: 'a' });
 		const clients = [];
