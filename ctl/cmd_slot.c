@@ -138,8 +138,8 @@ static void put_recovery(const json_t *result, struct buf *out)
 	buf_put_str(out, ctl_str(result, "recoveryKey"));
 	buf_put_str(out, "\n\nIt is shown this once. Print it or write it down, and keep it under lock and\n"
 			 "key, apart from this machine and from backups of the keystore: whoever has it\n"
-			 "and a copy of the keystore has every key in it. If all other secrets are lost, it\n"
-			 "alone opens the keystore ('e2eectl help keystore recover').\n");
+			 "and a copy of the keystore has every key in it. If all other secrets are lost,\n"
+			 "it alone opens the keystore ('e2eectl help keystore recover').\n");
 }
 
 int cmd_slot_add(struct ctl *x)
