@@ -320,7 +320,7 @@ static void put_notes(struct ctl *x, const struct audit_info *audit, const struc
 	if (audit->n && anchor_mark_older((struct anchor_mark){ store->log.generation, store->seq },
 					  (struct anchor_mark){ audit->generation, audit->seq }))
 		buf_put_str(&x->out,
-			    "The keystore given is older than its last entry: it is a backup, or was put back.\n");
+			    "The keystore given is older than its last entry: a backup, or it was put back.\n");
 }
 
 static int verify_file(struct ctl *x, const char *path)

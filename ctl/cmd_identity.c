@@ -64,7 +64,8 @@ static void put_rotated(const json_t *result, bool grace, struct ctl *x)
 	table_pair(&t, "App", x->operands[0]);
 	table_pair(&t, "New key", ctl_str(result, "keyId"));
 	table_pair(&t, "Former key", ctl_str(result, "previousKeyId"));
-	table_pair(&t, "It unwraps until", grace ? ctl_str(result, "previousExpiresAt") : "it is destroyed");
+	table_pair(&t, grace ? "It unwraps until" : "It is",
+		   grace ? ctl_str(result, "previousExpiresAt") : "destroyed");
 	table_print(&t, &x->out);
 	buf_put_str(&x->out, "\nNext, publish the new key: have the app call getKeyPublication, and give the\n"
 			     "result to Rocket.Chat (e2e.setUserPublicAndPrivateKeys). Members' clients then\n"
@@ -305,7 +306,8 @@ int cmd_app_export(struct ctl *x)
 	r = ctl_flush(x);
 	if (r == CTL_OK && !x->args.given[OPT_JSON])
 		say("exported, sealed with that passphrase: whoever has both has the app's key.\n"
-		    "'e2eectl app import APPID USERID FILE' takes it, and so does Rocket.Chat for that user.");
+		    "'e2eectl app import APPID USERID FILE' takes it, and so does Rocket.Chat for that\n"
+		    "user (e2e.setUserPublicAndPrivateKeys).");
 	return r;
 }
 
@@ -346,9 +348,8 @@ int cmd_key_list(struct ctl *x)
 
 int cmd_key_revoke(struct ctl *x)
 {
-	static const char meaning[] =
-		"?\nIt is destroyed at once: room keys that were wrapped only for it can no longer "
-		"be\nimported. [y/N] ";
+	static const char meaning[] = "?\nIt is destroyed at once: room keys wrapped only for it can no longer be\n"
+				      "imported. [y/N] ";
 	CLEANUP(json_decrefp) json_t *result = NULL;
 	CLEANUP(buf_fini) struct buf params = BUF_INIT(MAX_PARAMS);
 	int r = confirm(
@@ -362,9 +363,9 @@ int cmd_key_revoke(struct ctl *x)
 	r = ctl_ask(x, "revokeKey", &params, &result);
 	if (r != CTL_OK || !result)
 		return r;
-	buf_put_str(&x->out, "Revoked: the key's secrets are destroyed. Room keys that were imported stay, those\n"
-			     "that were wrapped only for it can no longer be imported. Should the keystore's\n"
-			     "file still hold the secrets, 'e2eectl status' says so.\n\n");
+	buf_put_str(&x->out, "Revoked: the key's secrets are destroyed. Room keys that were imported stay,\n"
+			     "those that were wrapped only for it can no longer be imported. Should the\n"
+			     "keystore's file still hold the secrets, 'e2eectl status' says so.\n\n");
 	buf_put_str(&x->out, ctl_backups_hold);
 	return CTL_OK;
 }

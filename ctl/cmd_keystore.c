@@ -61,8 +61,8 @@ static void put_verified(struct ctl *x, const char *path, const struct store_inf
 		   info->log.records, info->log.generation, info->seq, info->apps, info->room_keys);
 	if (info->log.cut_tail)
 		buf_printf(out,
-			   "The last %" PRIu64
-			   " bytes are a change that a crash had cut short; e2eed cuts them off when it starts.\n",
+			   "The last %" PRIu64 " bytes are a change that a crash had cut short; e2eed cuts them\n"
+			   "off when it starts.\n",
 			   info->log.cut_tail);
 }
 
@@ -146,8 +146,8 @@ int cmd_keystore_backup(struct ctl *x)
 	ctl_size(ctl_int(result, "bytes"), size);
 	buf_printf(&x->out,
 		   "Copied up to change %" PRId64 ", %s, read back and whole.\n"
-		   "The copy is sealed as the keystore is, and of no use without what opens a slot of\n"
-		   "it: keep that, too, but apart from it.\n",
+		   "The copy is sealed as the keystore is, and of no use without what opens a slot\n"
+		   "of it: keep that, too, but apart from it.\n",
 		   ctl_int(result, "seq"), size);
 	return CTL_OK;
 }
@@ -237,8 +237,8 @@ int cmd_keystore_recover(struct ctl *x)
 	buf_put_str(&x->out, key_file);
 	buf_put_str(
 		&x->out,
-		"\n\nThen remove the slots whose secret is lost; and replace the recovery key, since it\n"
-		"has been typed in:\n"
+		"\n\nThen remove the slots whose secret is lost; and replace the recovery key, since\n"
+		"it has been typed in:\n"
 		"  e2eectl keystore slot list\n  e2eectl keystore slot add recovery\n  e2eectl keystore slot remove N\n");
 	return CTL_OK;
 }

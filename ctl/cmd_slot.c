@@ -136,10 +136,10 @@ static void put_recovery(const json_t *result, struct buf *out)
 {
 	buf_put_str(out, "\nRecovery key  ");
 	buf_put_str(out, ctl_str(result, "recoveryKey"));
-	buf_put_str(out, "\n\nIt is shown this once. Print it or write it down, and keep it under lock and key,\n"
-			 "apart from this machine and from backups of the keystore: whoever has it and a\n"
-			 "copy of the keystore has every key in it. If all other secrets are lost, it alone\n"
-			 "opens the keystore ('e2eectl help keystore recover').\n");
+	buf_put_str(out, "\n\nIt is shown this once. Print it or write it down, and keep it under lock and\n"
+			 "key, apart from this machine and from backups of the keystore: whoever has it\n"
+			 "and a copy of the keystore has every key in it. If all other secrets are lost,\n"
+			 "it alone opens the keystore ('e2eectl help keystore recover').\n");
 }
 
 int cmd_slot_add(struct ctl *x)
@@ -199,6 +199,7 @@ int cmd_slot_remove(struct ctl *x)
 	if (r != CTL_OK || !result)
 		return r;
 	buf_put_str(&x->out, "Removed: its secret opens neither the keystore nor a backup made from now on.\n"
-			     "Backups made before still open with it; destroy them if it may be in other hands.\n");
+			     "Backups made before still open with it; destroy them if it may be in other\n"
+			     "hands.\n");
 	return CTL_OK;
 }

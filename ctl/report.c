@@ -260,9 +260,9 @@ void ctl_put_json(struct ctl *x, struct bytes json)
 }
 
 const char ctl_backups_hold[] = "Backups and copies of the keystore that were made before still hold them, and\n"
-				"open with the keys they had. Destroy those copies, or keep them where nobody gets\n"
-				"at both copy and key. If one may be in other hands, have the rooms' keys changed\n"
-				"in Rocket.Chat, by a member of each room.\n";
+				"open with the keys they had. Destroy those copies, or keep them where nobody\n"
+				"gets at both copy and key. If one may be in other hands, have the rooms' keys\n"
+				"changed in Rocket.Chat, by a member of each room.\n";
 
 int ctl_confirm(const struct ctl *x, const char *question)
 {

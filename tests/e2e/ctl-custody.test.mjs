@@ -165,7 +165,7 @@ describe('with a daemon', { timeout: 180_000 }, () => {
 		assert.equal((await keys('bot'))[0].keyId, current);
 		const yes = await terminal(rotate, [[question, 'y\n']]);
 		assert.equal(yes.code, 0, yes.text);
-		assert.match(yes.text, /It unwraps until +it is destroyed\n/);
+		assert.match(yes.text, /It is +destroyed\n/);
 		assert.match(yes.text, BACKUPS);
 		assert.ok(!(await keys('bot')).some((key) => key.keyId === current));
 		const { previousKeyId } = JSON.parse(succeeded(await run('app', 'rotate', 'bot', '--grace', '0d', '--yes', '--json')));
