@@ -395,9 +395,15 @@ size_t conn_unsent(const struct conn *conn)
 	return conn->out.n + uv_stream_get_write_queue_size(&conn->uv.stream);
 }
 
+size_t conn_untold(const struct conn *conn)
+{
+	return conn->told + conn->told_sending;
+}
+
 void conn_put(struct conn *conn, struct bytes frames)
 {
 	buf_put_bytes(&conn->out, frames);
+	conn->told += frames.n;
 	mark_dirty(conn);
 }
 
@@ -435,6 +441,7 @@ static void on_written(uv_write_t *req, int status)
 	struct conn *conn = req->data;
 
 	forget_sent(&conn->sending);
+	conn->told_sending = 0;
 	if (conn->state == CONN_CLOSING)
 		return;
 	if (status < 0)
@@ -465,11 +472,14 @@ static void send_out(struct conn *conn)
 	}
 	if (n > 0 && (size_t)n == conn->out.n) {
 		forget_sent(&conn->out);
+		conn->told = 0;
 		return;
 	}
 	swap = conn->sending;
 	conn->sending = conn->out;
 	conn->out = swap;
+	conn->told_sending = conn->told;
+	conn->told = 0;
 	n = n < 0 ? 0 : n;
 	part = uv_buf_init((char *)conn->sending.p + n, (unsigned)(conn->sending.n - (size_t)n));
 	conn->write.data = conn;

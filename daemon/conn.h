@@ -50,6 +50,7 @@ struct conn {
 	struct buf held;		     /* received, but not served yet: in flight are enough */
 	struct buf out;			     /* answers that gather */
 	struct buf sending;		     /* given to uv_write */
+	size_t told, told_sending;	     /* bytes of these two that no request asked for */
 	unsigned in_flight;		     /* requests in the pool, and waiting */
 	unsigned jobs;			     /* frames in the pool, and waiting */
 	size_t bytes_in_flight;		     /* of these frames */
@@ -78,6 +79,7 @@ void conn_close(struct conn *conn, const char *why);
 void conn_job_back(struct conn *conn);
 
 size_t conn_unsent(const struct conn *conn); /* bytes that the kernel has not taken yet */
+size_t conn_untold(const struct conn *conn); /* of these, what was conn_put() */
 
 /** conn_put - append frames that no request asked for, which may stand there already; they are sent with the wake-up */
 void conn_put(struct conn *conn, struct bytes frames);

@@ -8,7 +8,7 @@
 #include "keystore/event_tail.h"
 #include "proto/notice.h"
 
-#define UNSENT_MAX    ((size_t)1 << 20)	 /* of a live one that is not told to go, when something new comes */
+#define UNTOLD_MAX    ((size_t)1 << 20)	 /* events unsent to a live one that is not told to go, when something new comes */
 #define UNSENT_LITTLE ((size_t)64 << 10) /* below it, one that catches up gets more */
 #define AT_ONCE	      128u		 /* events in one step, which takes a millisecond or two for many subscribers */
 #define STEPS_AT_ONCE 8u		 /* of those that catch up, before the loop looks after the others */
@@ -153,7 +153,7 @@ static void give(struct feed *feed, struct conn *conn, const struct event *event
 {
 	struct buf *text = conn->peer->app ? &feed->own : &feed->all;
 
-	if (conn_unsent(conn) > UNSENT_MAX) {
+	if (conn_untold(conn) > UNTOLD_MAX) { /* not of its answers, which may be long, and which it has asked for */
 		end(conn, ERR_OVERLOADED);
 		return;
 	}

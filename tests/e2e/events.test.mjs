@@ -312,6 +312,22 @@ describe('events', { timeout: 900_000 }, () => {
 		assert.equal((await next(client, 6000)).at(-1).roomId, 'r5999');
 	}));
 
+	test('long answers that it has not read yet do not make a subscriber a slow one', () => withDaemon({}, async (daemon, admin) => {
+		await admin.call('createApp', { appId: 'a', rooms: rooms(2000, 'r') });
+		const watcher = await daemon.admin();
+		await watcher.call('subscribe');
+		watcher.socket.pause();
+		const answers = Array.from({ length: 30 }, () => watcher.call('listRooms', { appId: 'a' })); // some 5 MB
+		do await usable(admin);
+		while ((await admin.call('getStatus')).workers.queued);
+		await admin.call('authorizeRoom', { appId: 'a', roomId: 'new', permissions: ['read'] });
+		await usable(admin); // the loop has been round
+		watcher.socket.resume();
+		for (const { rooms: listed } of await Promise.all(answers)) assert.ok(listed.length >= 2000);
+		assert.equal((await next(watcher, 1))[0].roomId, 'new');
+		await usable(watcher);
+	}));
+
 	test('over TCP, and with two loops', () => withDaemon({ config: { listen: { tcp: '127.0.0.1:0' }, workers: { loops: 2 } } }, async (daemon, admin) => {
 		const { token } = await admin.call('createApp', { appId: 'a' });
 		const clients = [];
