@@ -8,7 +8,7 @@
 #include "keystore/event_tail.h"
 #include "proto/notice.h"
 
-#define UNTOLD_MAX    ((size_t)1 << 20)	 /* events unsent to a live one that is not told to go, when something new comes */
+#define UNTOLD_MAX    ((size_t)1 << 20) /* events unsent to a live one that is not told to go, when something new comes */
 #define UNSENT_LITTLE ((size_t)64 << 10) /* below it, one that catches up gets more */
 #define AT_ONCE	      128u		 /* events in one step, which takes a millisecond or two for many subscribers */
 #define STEPS_AT_ONCE 8u		 /* of those that catch up, before the loop looks after the others */

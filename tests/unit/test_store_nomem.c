@@ -115,6 +115,24 @@ static int do_revoke(struct store *store)
 	return store_revoke_app(store, BYTES_LIT("app-1"));
 }
 
+static int do_revoke_key(struct store *store)
+{
+	CLEANUP(app_unrefp) struct app *app = store_find_app(store, BYTES_LIT("app-2"));
+	CLEANUP(app_view_unrefp) const struct app_view *view = app_get_view(app);
+
+	return store_revoke_key(store, BYTES_LIT("app-2"), bytes_str(view->identities[1].key_id));
+}
+
+static int do_expire(struct store *store)
+{
+	return store_expire_keys(store, INT64_MAX, NULL, NULL);
+}
+
+static int do_escrow(struct store *store)
+{
+	return store_set_escrow(store, BYTES_LIT("app-1"), tokens[1]);
+}
+
 static int do_rewrite(struct store *store)
 {
 	return rewrite(store);
@@ -210,7 +228,8 @@ static void try_each(const char *what, int (*run)(struct store *store), bool era
 			CHECK(r == ERR_NOMEM && state_is(store, &before));
 		else if (erases)
 			CHECK(!store->erase_due || (info_of(store).erase_due && info_of(store).compaction_due));
-		reopen(&store); /* and looks whether the file holds what memory did */
+		CHECK(!info_of(store).events_lost); /* none are given up for want of memory */
+		reopen(&store);			    /* and looks whether the file holds what memory did */
 		/* it goes on */
 		CHECK_INT(grant(store, "app-2", "after", PERM_READ), 0);
 		CHECK_INT(rewrite(store), 0);
@@ -237,6 +256,9 @@ int main(void)
 	try_each("add keys", do_add_keys, false);
 	try_each("purge", do_purge, true);
 	try_each("revoke", do_revoke, true);
+	try_each("revoke a key", do_revoke_key, true);
+	try_each("expire", do_expire, true);
+	try_each("escrow", do_escrow, true);
 	try_each("rewrite", do_rewrite, false);
 	try_each("add a slot", do_add_slot, false);
 	try_each("backup", do_backup, false);
