@@ -130,6 +130,15 @@ static struct job *take_waiting(struct conn *conn)
 	return job;
 }
 
+static struct job *take_put_back(struct conn *conn)
+{
+	struct job *job = conn->put_back;
+
+	if (job)
+		conn->put_back = TAKE(job->next);
+	return job;
+}
+
 static void on_closed(uv_handle_t *handle)
 {
 	struct conn *conn = handle->data;
@@ -149,7 +158,7 @@ void conn_close(struct conn *conn, const char *why)
 	feed_leave(conn);
 	forget_stranger(conn);
 	buf_fini(&conn->held);
-	while ((job = take_waiting(conn)))
+	while ((job = take_waiting(conn)) || (job = take_put_back(conn)))
 		forget_job(conn, job);
 	uv_close(&conn->uv.handle, on_closed);
 }
@@ -197,6 +206,7 @@ static void refuse(struct conn *conn, struct bytes frame)
 
 	(void)service_handle(&conn->loop->daemon->svc, &conn->loop->worker, conn->peer, frame, SERVE_OVERLOADED,
 			     &conn->out, &requests); /* refusing is always done at once */
+	mark_dirty(conn);
 }
 
 /* To the pool; what it does not take is refused. Return: false if it was. */
@@ -224,7 +234,7 @@ static void submit(struct conn *conn, struct bytes frame, unsigned requests, boo
 	conn->in_flight += requests;
 	conn->bytes_in_flight += frame.n;
 	conn->loop->jobs++;
-	if (in_order && conn->in_order) {
+	if (in_order && (conn->in_order || conn->waiting)) {
 		*conn->waiting_tail = job;
 		conn->waiting_tail = &job->next;
 		return;
@@ -232,14 +242,29 @@ static void submit(struct conn *conn, struct bytes frame, unsigned requests, boo
 	(void)hand_over(conn, job); /* if it was refused, all is said */
 }
 
-/* The one that was in the pool is back. */
-static void submit_next(struct conn *conn)
+/* Not begun: the next of those that keep their order, or one of the others. */
+static void put_back(struct conn *conn, struct job *job)
 {
+	struct job **head = job->in_order ? &conn->waiting : &conn->put_back;
+
+	job->undone = false;
+	job->next = *head;
+	if (job->in_order && !conn->waiting)
+		conn->waiting_tail = &job->next;
+	*head = job;
+}
+
+/* What waits here goes to the pool, unless the peer is to read first. In a drain it need not: nothing comes in any more. */
+static void submit_waiting(struct conn *conn)
+{
+	bool is_full = !conn->loop->draining && conn->out.n + conn->sending.n >= UNSENT_MAX;
 	struct job *job;
 
-	conn->in_order = false;
-	while ((job = take_waiting(conn)) && !hand_over(conn, job))
-		continue;
+	atomic_store_explicit(&conn->peer->is_full, is_full, memory_order_relaxed);
+	while (!is_full && !conn->in_order && (job = take_waiting(conn)))
+		(void)hand_over(conn, job); /* if it was refused, all is said */
+	while (!is_full && (job = take_put_back(conn)))
+		(void)hand_over(conn, job);
 }
 
 static void rest(struct conn *conn)
@@ -319,6 +344,7 @@ static void settle(struct conn *conn)
 
 	if (conn->state == CONN_CLOSING)
 		return;
+	submit_waiting(conn);
 	if (conn->held.n && may_serve(conn)) {
 		struct bytes in = buf_bytes(&conn->held);
 
@@ -522,8 +548,14 @@ void conn_job_back(struct conn *conn)
 
 void conn_job_done(struct conn *conn, struct job *job)
 {
-	bool in_order = job->in_order;
-
+	atomic_fetch_sub_explicit(&conn->peer->answered, job->out.n, memory_order_relaxed);
+	if (job->in_order)
+		conn->in_order = false;
+	if (job->undone && conn->state != CONN_CLOSING) {
+		put_back(conn, job);
+		settle(conn);
+		return;
+	}
 	conn->in_flight -= job->requests;
 	conn->bytes_in_flight -= job->in.n;
 	if (conn->state == CONN_CLOSING) {
@@ -537,8 +569,6 @@ void conn_job_done(struct conn *conn, struct job *job)
 		gather(conn, &job->out);
 	feed_note(conn, &job->subscription);
 	job_free(job);
-	if (in_order && conn->state != CONN_CLOSING)
-		submit_next(conn);
 	if (conn->is_stranger && peer_role(conn->peer) != ROLE_NEW)
 		forget_stranger(conn);
 	if (conn->state != CONN_CLOSING)

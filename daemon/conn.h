@@ -8,7 +8,8 @@
  * closed with something unread in it takes the answers back that the peer has not fetched yet. So our side is shut down, and what
  * still comes is thrown away until the peer has closed, too.
  *
- * Back-pressure over queues: a connection with too many requests or bytes in flight or too much unsent is not read from. Until it has
+ * Back-pressure over queues: a connection with too many requests or bytes in flight or too much unsent is not read from, and what it
+ * has asked for already and no worker has begun is put back, since a short frame may ask for a long answer. Until it has
  * authenticated it has one frame in flight, so that its steps see each other. Of frames that are to be executed in the order sent one
  * is in the pool at a time; the others wait here, and go with the connection when it closes before their turn.
  */
@@ -56,6 +57,7 @@ struct conn {
 	size_t bytes_in_flight;		     /* of these frames */
 	struct job *waiting, **waiting_tail; /* owned: to be executed in order, behind the one that is in the pool */
 	bool in_order;			     /* one is */
+	struct job *put_back;		     /* owned: of no order, waiting until less is unsent */
 	size_t moved_this_turn;		     /* bytes read, and bytes of answers made */
 	uint64_t turn;
 	struct feed_seat seat; /* among the subscribed ones */

@@ -162,6 +162,8 @@ static void start_draining(struct loop *loop)
 		return;
 	loop->draining = true;
 	loop->draining_since_ms = uv_now(&loop->uv);
+	for (struct conn *conn = loop->conns; conn; conn = conn->next)
+		conn_flush(conn); /* what waited for the peer to read is done now */
 	(void)uv_timer_start(&loop->drain_timer, on_drain_tick, DRAIN_TICK_MS, DRAIN_TICK_MS);
 }
 

@@ -10,6 +10,7 @@
 
 #define WORKER_NICE 10
 #define REPLY_MAX   ((size_t)1 << 30)
+#define ANSWERS_MAX ((size_t)8 << 20) /* of one peer, on their way to its loop, which may be slower than the workers */
 
 struct worker {
 	struct pool *pool; /* borrowed */
@@ -193,6 +194,12 @@ static void task_done(struct pool *pool, struct task *task)
 	(void)pthread_mutex_unlock(&pool->lock);
 }
 
+static bool has_enough(struct peer *peer)
+{
+	return atomic_load_explicit(&peer->is_full, memory_order_relaxed) ||
+	       atomic_load_explicit(&peer->answered, memory_order_relaxed) >= ANSWERS_MAX;
+}
+
 static void do_job(struct worker *w, struct job *job)
 {
 	struct service *svc = w->pool->svc;
@@ -202,7 +209,11 @@ static void do_job(struct worker *w, struct job *job)
 		feed_read(svc, &w->scratch, job);
 		return;
 	}
+	job->undone = has_enough(job->peer);
+	if (job->undone)
+		return;
 	(void)service_handle(svc, &w->scratch, job->peer, buf_bytes(&job->in), SERVE_ALL, &job->out, &n);
+	atomic_fetch_add_explicit(&job->peer->answered, job->out.n, memory_order_relaxed);
 	job->subscription = w->scratch.subscription;
 }
 

@@ -28,6 +28,7 @@ struct job {
 	struct peer *peer; /* owned reference */
 	unsigned requests; /* how many of the connection's in-flight requests these are */
 	bool in_order; /* of such the connection has one in the pool at a time, which never refuses it: see pool_submit() */
+	bool undone;			  /* not begun: the peer has enough answers to read (struct peer) */
 	struct buf in;			  /* the frame; wiped when the job is freed */
 	struct buf out;			  /* the reply */
 	struct subscription subscription; /* what the frame has asked for */

@@ -17,6 +17,8 @@ int peer_new(enum role role, const char *origin, struct peer **ret)
 	files_init(&p->files);
 	atomic_init(&p->refs, 1);
 	atomic_init(&p->role, role);
+	atomic_init(&p->is_full, false);
+	atomic_init(&p->answered, 0);
 	(void)snprintf(p->origin, sizeof(p->origin), "%s", origin); /* ours, and short */
 	*ret = p;
 	return 0;

@@ -39,6 +39,10 @@ struct peer {
 	char challenge[PEER_CHALLENGE_LEN + 1]; /* lock */
 
 	struct files files; /* that it has open */
+
+	/* either keeps workers from what it has asked for (job->undone) */
+	atomic_bool is_full;	/* so much is unsent to it; its connection's to set */
+	atomic_size_t answered; /* bytes that workers have made, and its connection has not taken yet */
 };
 
 /** peer_new - Return: 0, ERR_NOMEM */

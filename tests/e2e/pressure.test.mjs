@@ -23,8 +23,9 @@ const peakKib = ({ pid }) => Number(readFileSync(`/proc/${pid}/status`, 'utf8').
 
 describe('pressure', { timeout: 900_000 }, () => {
 	// The sizes are asked of the plain build only: checkers and valgrind have memory of their own.
+	const plain = !process.env.E2EED_WRAP && !/(asan|tsan|valgrind)/.test(process.env.E2EED_BIN ?? '');
+
 	test('strangers who do not read their answers get few of them', withDaemon({}, async (daemon, admin) => {
-		const plain = !process.env.E2EED_WRAP && !/(asan|tsan|valgrind)/.test(process.env.E2EED_BIN ?? '');
 		await admin.call('getStatus');
 		const before = peakKib(daemon);
 		// 200 KB each; a frame of 513 bytes makes some 30 KB of answers
@@ -41,6 +42,32 @@ describe('pressure', { timeout: 900_000 }, () => {
 		if (plain) assert.ok(peakKib(daemon) - before < 64 * 1024, `${peakKib(daemon) - before} KiB for 20 strangers`);
 		for (const socket of strangers) socket.destroy();
 		await usable(admin);
+	}));
+
+	// 100 bytes ask for some 40 KB, and a thousand of them have been taken in before the first answer is there
+	test('an app that does not read its long answers gets few of them, and all when it reads', withDaemon({}, async (daemon, admin) => {
+		const app = await newApp(daemon, admin, { key: false });
+		await Promise.all(Array.from({ length: 400 }, () => app.client.call('createRoomKey', { roomId: app.roomId })));
+		const { keys } = await app.client.call('listRoomKeys', { roomId: app.roomId });
+		const before = peakKib(daemon);
+		const load = `${JSON.stringify({ jsonrpc: '2.0', id: 'l', method: 'listRoomKeys', params: { roomId: app.roomId } })}\n`.repeat(1000);
+		const clients = await Promise.all(Array.from({ length: 4 }, () => daemon.app(app.appId, app.token)));
+		for (const { socket } of clients) {
+			socket.pause();
+			socket.write(load);
+		}
+		for (let i = 0; i < 50; i++) await usable(app.client);
+		while ((await admin.call('getStatus')).workers.queued);
+		if (plain) assert.ok(peakKib(daemon) - before < 80 * 1024, `${peakKib(daemon) - before} KiB for 4 connections`);
+		const [first, ...others] = clients;
+		for (const { socket } of others) socket.resume();
+		for (const client of others)
+			for (let i = 0; i < 1000; i++) assert.deepEqual((await client.nextFrame()).result.keys, keys);
+		daemon.signal('SIGTERM'); // in a drain, too, what was asked is answered
+		await daemon.logged(/finishing what is under way/);
+		first.socket.resume();
+		for (let i = 0; i < 1000; i++) assert.deepEqual((await first.nextFrame()).result.keys, keys);
+		assert.equal((await daemon.exited()).code, 0);
 	}));
 
 	test('an app that floods the workers can still be looked at, and revoked', withDaemon({}, async (daemon, admin) => {
