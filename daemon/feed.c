@@ -75,7 +75,7 @@ void feed_leave(struct conn *conn)
 	atomic_fetch_sub(&feed->n, 1);
 }
 
-static void join(struct conn *conn, uint64_t since)
+static void join(struct conn *conn, const struct subscription *asked)
 {
 	struct feed *feed = &conn->loop->feed;
 
@@ -85,7 +85,8 @@ static void join(struct conn *conn, uint64_t since)
 				 1); /* before anything is looked at: whoever commits later sees that we wait */
 	}
 	set_state(conn, FEED_CATCHING_UP);
-	conn->seat.upto = since;
+	conn->seat.upto = asked->since;
+	conn->seat.history = asked->history;
 	conn->seat.number++;
 	conn->seat.full = false;
 	loop_post_feed(conn->loop);
@@ -96,7 +97,7 @@ void feed_note(struct conn *conn, const struct subscription *asked)
 	if (!asked->asked || conn->state != CONN_OPEN)
 		return;
 	if (asked->on)
-		join(conn, asked->since);
+		join(conn, asked);
 	else
 		feed_leave(conn);
 }
@@ -145,6 +146,23 @@ static void end(struct conn *conn, int err)
 	feed_leave(conn);
 	notice_end(&conn->farewell, err, &detail);
 	conn_dismiss(conn);
+}
+
+static bool is_of_another_history(const struct conn *conn)
+{
+	return conn->seat.history != store_history(conn->loop->daemon->store);
+}
+
+/* Another keystore has been unlocked: the same numbers, if it has them, tell of other changes. */
+static void end_those_of_before(struct feed *feed)
+{
+	struct conn *next;
+
+	for (struct conn *conn = feed->first; conn; conn = next) {
+		next = conn->seat.next;
+		if (is_of_another_history(conn) && may_get(conn))
+			end(conn, ERR_SEQ_TOO_OLD);
+	}
 }
 
 /* ---- those who are live ---- */
@@ -315,6 +333,7 @@ static void serve_catching_up(struct loop *loop)
 
 void feed_serve(struct loop *loop)
 {
+	end_those_of_before(&loop->feed);
 	serve_live(loop);
 	serve_catching_up(loop);
 }
@@ -362,7 +381,8 @@ void feed_read_done(struct job *job)
 		     !atomic_load(&loop->daemon->svc.locked); /* else the unlocking wakes us */
 
 	loop->feed.reading = conn->seat.reading = false;
-	if (conn->seat.state == FEED_CATCHING_UP && conn->seat.number == job->read.number && may_get(conn))
+	if (conn->seat.state == FEED_CATCHING_UP && conn->seat.number == job->read.number && may_get(conn) &&
+	    !is_of_another_history(conn))
 		take_read(conn, job);
 	job_free(job);
 	if (again)

@@ -33,10 +33,11 @@ enum feed_state { FEED_NONE, FEED_CATCHING_UP, FEED_LIVE };
 struct feed_seat {
 	struct conn *prev, *next; /* of all that are subscribed */
 	enum feed_state state;
-	uint64_t upto;	 /* its position */
-	unsigned number; /* of the subscription: what was read for another one is of no use */
-	bool reading;	 /* a job is out */
-	bool full;	 /* enough is unsent; goes on when it is read */
+	uint64_t upto;	  /* its position */
+	unsigned history; /* what its position is a number of: store_history() */
+	unsigned number;  /* of the subscription: what was read for another one is of no use */
+	bool reading;	  /* a job is out */
+	bool full;	  /* enough is unsent; goes on when it is read */
 };
 
 /* of one loop */

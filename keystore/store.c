@@ -61,6 +61,7 @@ int store_new(const struct store_options *options, struct store **ret)
 	(void)pthread_mutex_init(&store->maintenance, NULL);
 	(void)pthread_mutex_init(&store->info_lock, NULL);
 	(void)pthread_cond_init(&store->settled, NULL);
+	atomic_init(&store->history, 0);
 	store->options = *options;
 	store->path = strdup(options->path);
 	store->anchor_path = strdup(options->anchor ? options->anchor : "");

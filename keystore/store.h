@@ -201,6 +201,13 @@ size_t app_count_keys(struct app *app); /* of granted rooms */
 int store_event_range(struct store *store, const struct app *app, uint64_t *ret_oldest,
 		      uint64_t *ret_newest) WARN_UNUSED;
 
+/**
+ * store_history - another number for each history of changes: it changes when what is unlocked does not go on from what was locked
+ *
+ * Numbers of events from one history say nothing in another. Any thread.
+ */
+unsigned store_history(struct store *store);
+
 /** store_recent_events - any thread; all apps' events; as event_tail_get() */
 int store_recent_events(struct store *store, uint64_t since, size_t max, struct event_note **ret, size_t *ret_n,
 			uint64_t *ret_upto) WARN_UNUSED;

@@ -31,6 +31,11 @@ int store_event_range(struct store *store, const struct app *app, uint64_t *ret_
 	return event_tail_newest(&store->tail, ret_newest);
 }
 
+unsigned store_history(struct store *store)
+{
+	return atomic_load(&store->history);
+}
+
 int store_recent_events(struct store *store, uint64_t since, size_t max, struct event_note **ret, size_t *ret_n,
 			uint64_t *ret_upto)
 {

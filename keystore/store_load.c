@@ -309,6 +309,7 @@ int store_load(struct store *store, const struct seal *seal, struct buf *why)
 		store_close_files(store);
 		state_forget(&store->state);
 		store->state.epoch_base += EPOCH_STEP;
+		(void)atomic_fetch_add(&store->history, 1);
 		r = load_and_check(store, seal, why, &continues);
 		if (r == 0)
 			state_end_absent(&store->state);

@@ -69,6 +69,7 @@ struct store {
 	struct log_cursor left_at; /* where the file ended when it was locked; n is 0 before the first time */
 
 	struct event_tail tail; /* with a lock of its own */
+	atomic_uint history;	/* as store_history() */
 
 	pthread_mutex_t info_lock; /* over info: a copy, so that looking does not wait for a disk */
 	struct store_info info;

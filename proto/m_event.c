@@ -21,7 +21,9 @@ int m_subscribe(struct call *c)
 		c->detail = (struct rpc_detail){ .name = "oldest", .number = (int64_t)oldest, .is_number = true };
 		return ERR_SEQ_TOO_OLD;
 	}
-	c->w->subscription = (struct subscription){ .asked = true, .on = true, .since = since };
+	c->w->subscription = (struct subscription){
+		.asked = true, .on = true, .since = since, .history = store_history(c->svc->store)
+	};
 	jw_object(c->out, NULL);
 	jw_int(c->out, "seq", (int64_t)newest);
 	jw_object_end(c->out);

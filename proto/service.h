@@ -96,6 +96,7 @@ struct subscription {
 	bool asked; /* otherwise it stays as it is */
 	bool on;
 	uint64_t since;
+	unsigned history; /* whose numbers it goes by: store_history() */
 };
 
 /* what one thread needs for its work, kept between calls */

@@ -266,6 +266,28 @@ describe('events', { timeout: 900_000 }, () => {
 		assert.equal((await upTo(await Object.assign(behind, { _: await behind.call('subscribe', { since: 0 }) }), 3)).length, 3);
 	}));
 
+	test('numbers of another history are not gone on from, though the keystore has them', () => withDaemon({}, async (daemon, admin) => {
+		const grant = (roomId) => admin.call('authorizeRoom', { appId: 'a', roomId, permissions: ['read'] });
+		const put = async (file) => {
+			await admin.call('lock');
+			copyFileSync(file, daemon.keystorePath);
+			await admin.call('unlock');
+		};
+		const [start, one] = ['start', 'one'].map((name) => `${daemon.keystorePath}.${name}`);
+		await admin.call('createApp', { appId: 'a', rooms: rooms(3, 'r') });
+		copyFileSync(daemon.keystorePath, start);
+		for (const roomId of ['x4', 'x5', 'x6']) await grant(roomId);
+		copyFileSync(daemon.keystorePath, one);
+		await put(start);
+		await grant('y4');
+		const watcher = await since(daemon.admin(), 0);
+		assert.equal((await upTo(watcher, 4)).at(-1).roomId, 'y4');
+		await put(one); // where 4 is x4
+		isError(await watcher.nextFrame(), 'SEQ_TOO_OLD', null);
+		await watcher.closed;
+		assert.deepEqual((await upTo(await since(daemon.admin(), 3), 6)).map(({ roomId }) => roomId), ['x4', 'x5', 'x6']);
+	}));
+
 	test('who does not read is told why and closed, and holds up nobody', () => withDaemon({ config: { log: { level: 'debug' } } }, async (daemon, admin) => {
 		const slow = await since(daemon.admin(), 0), silent = await since(daemon.admin(), 0), quick = await since(daemon.admin(), 0);
 		for (const c of [slow, silent]) {
