@@ -1,0 +1,1 @@
+export { E2eedError } from '../index';
