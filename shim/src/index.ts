@@ -1,2 +1,5 @@
+// e2eed-client: what an app needs to call e2eed.
+export { type Abort, type CallOptions, type Calls, Client, type ClientEvents, type ClientState, connect, type ConnectOptions } from './client';
 export * from './errors';
 export * from './protocol';
+export type { Attempt, Transport, Where } from './transport';
