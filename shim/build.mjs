@@ -24,7 +24,7 @@ rmSync(dist, { recursive: true, force: true });
 for (const [format, extension] of [['cjs', '.js'], ['esm', '.mjs']])
 	await build({
 		entryPoints: { index: 'src/index.ts', 'apps-engine/index': 'src/apps-engine/index.ts' },
-		outdir: dist, outExtension: { '.js': extension }, format, bundle: true, platform: 'neutral', target: 'es2020', charset: 'utf8',
+		outdir: dist, outExtension: { '.js': extension }, format, bundle: true, platform: 'neutral', target: 'es2022', charset: 'utf8',
 		legalComments: 'none', plugins: [surroundings(format)], logLevel: 'warning',
 	});
 

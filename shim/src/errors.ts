@@ -31,6 +31,8 @@ export type ClientReason =
 export type AppsReason =
 	/** the message holds nothing encrypted */
 	| 'NOT_ENCRYPTED'
+	/** the room is not encrypted: nothing encrypted belongs there */
+	| 'ROOM_NOT_ENCRYPTED'
 	/** the room's key was reset, and this app has not yet been given the new one */
 	| 'ROOM_KEY_STALE'
 	/** Rocket.Chat answered with an error; `data.status`, `data.errorType` */

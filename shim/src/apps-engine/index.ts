@@ -1,1 +1,10 @@
-export { E2eedError } from '../index';
+// e2eed-client/apps-engine: encrypted rooms for Rocket.Chat apps.
+export { type AppMessage, encryptedContent } from './content';
+export { type Credentials, credentials, type CredentialsRead, environmentName } from './credentials';
+export { explain } from './explain';
+export type { AppsHttp, Fetch, Http } from './http';
+export type { DecryptedMessage, Mentions } from './read';
+export { Rest, type RestOptions, type ServerAbilities } from './rest';
+export { type Capabilities, type Context, EncryptedRooms, type EncryptedRoomsOptions, type HistoryEntry, type ListenerArguments, type OnMessageOptions } from './rooms';
+export type { AppRoom, OutgoingMessage } from './write';
+export { connect, E2eedError } from '../index';

@@ -1,0 +1,155 @@
+// Rocket.Chat's REST API as one of its users. Errors are E2eedErrors: what the server's error codes say, never its texts, since texts may hold
+// what was sent.
+import { E2eedError, type WireMessage } from '../index';
+import { type Http, type HttpResponse, type Wire, wireOf } from './http';
+
+export interface RestOptions {
+	/** Apps-Engine's IHttp, or fetch */
+	http: Http;
+	/** such as http://127.0.0.1:3000 */
+	serverUrl: string;
+	/** the bot user, and a personal access token of its own */
+	userId: string;
+	authToken: string;
+}
+
+/** What the server can do, by its version. */
+export interface ServerAbilities {
+	/** such as 7.10.0; '' where the server did not tell */
+	version: string;
+	/** room keys have a history that is handed on (7.0) */
+	oldKeys: boolean;
+	/** chat.update takes the content of an encrypted message (7.13) */
+	editContent: boolean;
+}
+
+type Query = Record<string, string | number | string[] | undefined>;
+
+const DEFAULT_RETRY_MS = 60_000; // the server's default window
+
+function atLeast(version: string, major: number, minor: number): boolean {
+	const [theirMajor = 0, theirMinor = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
+	return theirMajor > major || (theirMajor === major && theirMinor >= minor);
+}
+
+function queryText(query: Query): string {
+	const parts: string[] = [];
+	for (const [name, value] of Object.entries(query)) {
+		if (Array.isArray(value)) for (const each of value) parts.push(`${encodeURIComponent(`${name}[]`)}=${encodeURIComponent(each)}`);
+		else if (value !== undefined) parts.push(`${encodeURIComponent(name)}=${encodeURIComponent(value)}`);
+	}
+	return parts.length > 0 ? `?${parts.join('&')}` : '';
+}
+
+function retryAfterMs(answer: HttpResponse, text: string): number {
+	const reset = Number(answer.header('x-ratelimit-reset'));
+	if (reset > 0) return Math.max(1000, reset - Date.now());
+	const seconds = /(\d+) seconds/.exec(text)?.[1];
+	return seconds ? Number(seconds) * 1000 : DEFAULT_RETRY_MS;
+}
+
+export class Rest {
+	readonly userId: string;
+	/** whether files can be uploaded this way */
+	readonly binary: boolean;
+	#wire: Wire;
+	#base: string;
+	#headers: { [name: string]: string };
+	#abilities: Promise<ServerAbilities> | undefined;
+
+	constructor({ http, serverUrl, userId, authToken }: RestOptions) {
+		this.#wire = wireOf(http);
+		this.binary = this.#wire.binary;
+		this.#base = serverUrl.replace(/\/+$/, '');
+		this.userId = userId;
+		this.#headers = { 'X-User-Id': userId, 'X-Auth-Token': authToken };
+	}
+
+	/** GET /api/v1/@path. Rejects with REST_UNAUTHORIZED, RATE_LIMITED (`data.retryAfterMs`), REST_FAILED (`data.status`, `data.errorType`). */
+	async get(path: string, query: Query = {}): Promise<any> {
+		return this.#call('GET', path, queryText(query));
+	}
+
+	async post(path: string, body: object): Promise<any> {
+		return this.#call('POST', path, '', JSON.stringify(body), 'application/json');
+	}
+
+	/** As post(), with a body that is no JSON; UNSUPPORTED where bytes cannot be carried. */
+	async postBytes(path: string, body: Uint8Array, contentType: string): Promise<any> {
+		return this.#call('POST', path, '', body, contentType);
+	}
+
+	/** A file's bytes; @path as messages name it, such as /file-upload/... */
+	async download(path: string): Promise<Uint8Array> {
+		if (!path.startsWith('/') || path.startsWith('//')) throw new E2eedError('INVALID_PARAMS', 'a file lies under a path of the server'); // the token is for no other
+		const answer = await this.#send('GET', path);
+		if (answer.status !== 200) throw this.#errorOf(answer, path, {});
+		return answer.body;
+	}
+
+	/** A room's newest messages in the server's shape, the newest first. */
+	async history(roomId: string, { count = 50, latest }: { count?: number; latest?: Date } = {}): Promise<WireMessage[]> {
+		const { room } = await this.get('rooms.info', { roomId });
+		const { messages } = await this.get(`${room?.t === 'd' ? 'im' : 'groups'}.history`, { roomId, count, latest: latest?.toISOString() });
+		return Array.isArray(messages) ? messages : [];
+	}
+
+	/** A thread's replies in the server's shape, the oldest first. */
+	async thread(tmid: string, { count = 100 }: { count?: number } = {}): Promise<WireMessage[]> {
+		const { messages } = await this.get('chat.getThreadMessages', { tmid, count });
+		return Array.isArray(messages) ? messages : [];
+	}
+
+	/** Asked once. A server that does not tell its version is taken for one that can do least. */
+	server(): Promise<ServerAbilities> {
+		this.#abilities ??= this.#askServer().catch((error) => {
+			this.#abilities = undefined;
+			throw error;
+		});
+		return this.#abilities;
+	}
+
+	async #askServer(): Promise<ServerAbilities> {
+		const answer = await this.#send('GET', '/api/info');
+		const info = this.#parse(answer);
+		if (answer.status !== 200) throw this.#errorOf(answer, 'info', info);
+		const told = info.version ?? info.info?.version;
+		const version = typeof told === 'string' ? told : '';
+		return { version, oldKeys: atLeast(version, 7, 0), editContent: atLeast(version, 7, 13) };
+	}
+
+	async #call(method: 'GET' | 'POST', path: string, query: string, body?: string | Uint8Array, contentType?: string): Promise<any> {
+		const answer = await this.#send(method, `/api/v1/${path}${query}`, body, contentType);
+		const data = this.#parse(answer);
+		if (answer.status !== 200 || data.success === false) throw this.#errorOf(answer, path, data);
+		return data;
+	}
+
+	async #send(method: 'GET' | 'POST', path: string, body?: string | Uint8Array, contentType?: string): Promise<HttpResponse> {
+		const headers = contentType ? { ...this.#headers, 'Content-Type': contentType } : this.#headers;
+		try {
+			return await this.#wire.send({ method, url: this.#base + path, headers, body });
+		} catch (error: any) {
+			if (error instanceof E2eedError) throw error;
+			// not the error's own text: it is not ours, and may hold the request
+			throw new E2eedError('REST_FAILED', `${path.split('?')[0]}: the server cannot be reached (${error?.cause?.code ?? error?.code ?? error?.name ?? 'unknown error'})`, { data: { status: 0 } });
+		}
+	}
+
+	#parse(answer: HttpResponse): any {
+		try {
+			const data = JSON.parse(Buffer.from(answer.body).toString('utf8'));
+			return typeof data === 'object' && data !== null ? data : {};
+		} catch {
+			return {}; // refusals may be plain text
+		}
+	}
+
+	#errorOf(answer: HttpResponse, path: string, data: any): E2eedError {
+		const { status } = answer;
+		const errorType = typeof data.errorType === 'string' ? data.errorType : undefined;
+		if (status === 401) return new E2eedError('REST_UNAUTHORIZED', `${path}: the server does not accept the user's access token`, { data: { status } });
+		if (status === 429) return new E2eedError('RATE_LIMITED', `${path}: too many calls`, { data: { status, retryAfterMs: retryAfterMs(answer, String(data.error)) } });
+		return new E2eedError('REST_FAILED', `${path}: refused (${errorType ?? `status ${status}`})`, { data: { status, errorType } });
+	}
+}
