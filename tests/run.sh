@@ -135,9 +135,14 @@ e2e() {
 	pairs=
 	cases=1000
 	envelopes=
+	frames=
 	case $flavour in
 	release) bin=build ;;
-	asan) envelopes=100 ;; # most of their time is libcrypto's, which sanitizers do not see
+	asan)
+		cases=200
+		frames=100000
+		envelopes=50 # most of their time is libcrypto's, which sanitizers do not see
+		;;
 	tsan)
 		cases=100
 		envelopes=20
@@ -150,8 +155,8 @@ e2e() {
 	esac
 	node_suite "$flavour: end-to-end tests" "build/$flavour/e2e.log" \
 		env "E2EED_BIN=$bin/e2eed" "E2EECTL_BIN=$bin/e2eectl" "E2EED_WRAP=$wrap" "E2EED_CASES=${E2EED_CASES:-$cases}" \
-		"E2EED_ENVELOPES=${envelopes:-${E2EED_CASES:-$cases}}" "E2EED_IDENTITIES=$pairs" \
-		node --test --test-concurrency="$(nproc)" --test-reporter=tap tests/e2e/
+		"E2EED_ENVELOPES=${envelopes:-${E2EED_CASES:-$cases}}" "E2EED_FRAMES=$frames" "E2EED_IDENTITIES=$pairs" \
+		node --test --test-concurrency="$(($(nproc) + 1))" --test-reporter=tap tests/e2e/
 }
 
 # The memory of a process that made itself undumpable is for root to read; the sanitizers' own copies would be found in it.
@@ -163,16 +168,18 @@ memory() {
 	node_suite "release: memory tests" build/release/memory.log $root node --test --test-concurrency=1 --test-reporter=tap tests/memory/
 }
 
-# Restarts are most of it, and take too long under the other checkers; under ASan, errors of the disk show what leaks.
+# Restarts are most of it, and take too long under the other checkers; under ASan, errors of the disk show what leaks, a kill nothing.
 crash() {
 	flavour=$1
+	only=.
 	bin=build
 	if [ "$flavour" != release ]; then
 		bin=build/$flavour
+		only=refused
 	fi
 	node_suite "$flavour: crash test" "build/$flavour/crash.log" \
 		env "E2EED_BIN=$bin/e2eed" "E2EED_FAULTS_LIBRARY=$PWD/build/$flavour/faults.so" "E2EED_KILLS=$2" \
-		node --test --test-reporter=tap tests/crash/crash.test.mjs
+		node --test --test-name-pattern="$only" --test-reporter=tap tests/crash/crash.test.mjs
 }
 
 # Only under these two, which see what a race does besides a wrong answer.
@@ -193,7 +200,7 @@ all)
 	step "lint" build/release/lint.log make -s -j"$(nproc)" lint
 	flavour release
 	flavour asan
-	at_once "crash release ${E2EED_KILLS:-500}" memory "crash asan 0"
+	at_once "crash release ${E2EED_KILLS:-250}" memory "crash asan 0"
 	race asan "${E2EED_RACE_S:-6}"
 	flavour tsan
 	race tsan "${E2EED_RACE_S:-6}"
@@ -201,7 +208,7 @@ all)
 	;;
 release)
 	flavour release
-	at_once "crash release ${E2EED_KILLS:-500}" memory
+	at_once "crash release ${E2EED_KILLS:-250}" memory
 	;;
 asan)
 	flavour asan

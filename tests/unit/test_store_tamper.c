@@ -7,7 +7,7 @@
 
 /* Each bit is a whole opening, with RSA keys to be parsed; checkers make that slow, and each of a byte's bits has its turn still. */
 #if TEST_STEP > 1
-#define STEP 149
+#define STEP 397
 #elif defined(__SANITIZE_ADDRESS__)
 #define STEP 29
 #else
