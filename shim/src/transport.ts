@@ -66,8 +66,9 @@ export function targetsOf({ transport = 'auto', socketPath = DEFAULT_PATH, host 
 	return [unixTarget(socketPath), tcpTarget(host, port)];
 }
 
+/** Rocket.Chat hides `Deno` from apps, and in its older Deno there is no `process`, which Node always has. */
 function inDeno(): boolean {
-	return typeof process !== 'undefined' && typeof (process.versions as { deno?: string } | undefined)?.deno === 'string';
+	return typeof process === 'undefined' || typeof (process.versions as { deno?: string } | undefined)?.deno === 'string';
 }
 
 function mayListen(): Promise<boolean> {
