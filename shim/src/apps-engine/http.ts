@@ -19,7 +19,7 @@ export interface AppsHttpResponse {
 /** What is used of fetch(). */
 export type Fetch = (
 	url: string,
-	init?: { method?: string; headers?: { [name: string]: string }; body?: any },
+	init?: { method?: string; headers?: { [name: string]: string }; body?: any; redirect?: 'manual' },
 ) => Promise<{ status: number; headers: { get(name: string): string | null }; arrayBuffer(): Promise<ArrayBuffer> }>;
 
 export type Http = AppsHttp | Fetch;
@@ -73,7 +73,8 @@ function overFetch(fetch: Fetch): Wire {
 	return {
 		binary: true,
 		async send({ method, url, headers, body }) {
-			const answer = await fetch(url, { method, headers, ...(body !== undefined && { body }) });
+			// fetch would take our headers along to wherever it is sent
+			const answer = await fetch(url, { method, headers, redirect: 'manual', ...(body !== undefined && { body }) });
 			return { status: answer.status, header: (name) => answer.headers.get(name) ?? undefined, body: new Uint8Array(await answer.arrayBuffer()) };
 		},
 	};

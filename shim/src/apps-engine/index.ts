@@ -2,6 +2,7 @@
 export { type AppMessage, encryptedContent } from './content';
 export { type Credentials, credentials, type CredentialsRead, environmentName } from './credentials';
 export { explain } from './explain';
+export { EncryptedFiles, type FilesOptions, type OutgoingFile, type ReceivedFile, type SentFile } from './files';
 export type { AppsHttp, Fetch, Http } from './http';
 export { Participant, type ParticipantClient, type ParticipantOptions, type ParticipantState } from './participant';
 export type { DecryptedMessage, Mentions } from './read';

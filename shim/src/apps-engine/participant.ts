@@ -5,6 +5,7 @@
 // the account's keys removes all tokens, and whoever goes on asking is only noise.
 import { type Calls, E2eedError, type E2eedEvent, type Reason } from '../index';
 import { Account } from './account';
+import { EncryptedFiles } from './files';
 import { Rest, type RestOptions } from './rest';
 import { type RoomState, RoomSync } from './room_sync';
 import { Serving } from './serving';
@@ -23,6 +24,8 @@ export interface ParticipantOptions extends RestOptions {
 	serveMembers?: boolean;
 	/** puts the app's key pair in the place of one that is not the app's (false by default) */
 	replaceAccountKey?: boolean;
+	/** of a file, sent or read; 100 MiB by default */
+	maxFileBytes?: number;
 	/** between passes; 10,000 by default, as people's clients have it */
 	intervalMs?: number;
 	/** the state has changed */
@@ -100,6 +103,8 @@ class Mirror<T extends { _updatedAt?: unknown }> {
 
 export class Participant {
 	readonly rest: Rest;
+	/** files, sent and read as the bot user */
+	readonly files: EncryptedFiles;
 	#client: ParticipantClient;
 	#options: ParticipantOptions;
 	#account: Account;
@@ -121,6 +126,7 @@ export class Participant {
 		this.#options = options;
 		this.#client = options.client;
 		this.rest = new Rest(options);
+		this.files = new EncryptedFiles({ client: options.client, rest: this.rest, maxBytes: options.maxFileBytes });
 		this.#account = new Account(options.client, this.rest, options.replaceAccountKey ?? false);
 		this.#serving = new Serving(options.client, this.rest);
 	}

@@ -1,7 +1,7 @@
 // Rocket.Chat's REST API as one of its users. Errors are E2eedErrors: what the server's error codes say, never its texts, since texts may hold
 // what was sent.
 import { E2eedError, type WireMessage } from '../index';
-import { type Http, type HttpResponse, type Wire, wireOf } from './http';
+import { type Http, type HttpRequest, type HttpResponse, type Wire, wireOf } from './http';
 
 export interface RestOptions {
 	/** Apps-Engine's IHttp, or fetch */
@@ -26,6 +26,8 @@ export interface ServerAbilities {
 type Query = Record<string, string | number | string[] | undefined>;
 
 const DEFAULT_RETRY_MS = 60_000; // the server's default window
+const FILE = /^\/file-upload\/[\w-]+\/[^/\\?#]*$/;
+const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
 function atLeast(version: string, major: number, minor: number): boolean {
 	const [theirMajor = 0, theirMinor = 0] = version.split('.').map((part) => Number.parseInt(part, 10));
@@ -79,11 +81,17 @@ export class Rest {
 		return this.#call('POST', path, '', body, contentType);
 	}
 
-	/** A file's bytes; @path as messages name it, such as /file-upload/... */
+	/**
+	 * A file's bytes; @path as messages name it: /file-upload/ID/NAME. Whoever wrote the message chose it, so no other is taken: the request
+	 * is made with the user's access token.
+	 */
 	async download(path: string): Promise<Uint8Array> {
-		if (!path.startsWith('/') || path.startsWith('//')) throw new E2eedError('INVALID_PARAMS', 'a file lies under a path of the server'); // the token is for no other
-		const answer = await this.#send('GET', path);
-		if (answer.status !== 200) throw this.#errorOf(answer, path, {});
+		if (!FILE.test(path)) throw new E2eedError('INVALID_PARAMS', 'a file lies under /file-upload/ of the server');
+		let answer = await this.#send('GET', path);
+		const elsewhere = REDIRECTS.has(answer.status) ? answer.header('location') : undefined;
+		// to where the server keeps its files, with a signature of its own: the token is not for that place
+		if (elsewhere && /^https?:/.test(elsewhere)) answer = await this.#sendTo(elsewhere, path, { method: 'GET', headers: {} });
+		if (answer.status !== 200) throw this.#errorOf(answer, 'file-upload', {});
 		return answer.body;
 	}
 
@@ -125,10 +133,14 @@ export class Rest {
 		return data;
 	}
 
-	async #send(method: 'GET' | 'POST', path: string, body?: string | Uint8Array, contentType?: string): Promise<HttpResponse> {
+	#send(method: 'GET' | 'POST', path: string, body?: string | Uint8Array, contentType?: string): Promise<HttpResponse> {
 		const headers = contentType ? { ...this.#headers, 'Content-Type': contentType } : this.#headers;
+		return this.#sendTo(this.#base + path, path, { method, headers, body });
+	}
+
+	async #sendTo(url: string, path: string, request: Omit<HttpRequest, 'url'>): Promise<HttpResponse> {
 		try {
-			return await this.#wire.send({ method, url: this.#base + path, headers, body });
+			return await this.#wire.send({ url, ...request });
 		} catch (error: any) {
 			if (error instanceof E2eedError) throw error;
 			// not the error's own text: it is not ours, and may hold the request
@@ -150,6 +162,7 @@ export class Rest {
 		const errorType = typeof data.errorType === 'string' ? data.errorType : undefined;
 		if (status === 401) return new E2eedError('REST_UNAUTHORIZED', `${path}: the server does not accept the user's access token`, { data: { status } });
 		if (status === 429) return new E2eedError('RATE_LIMITED', `${path}: too many calls`, { data: { status, retryAfterMs: retryAfterMs(answer, String(data.error)) } });
-		return new E2eedError('REST_FAILED', `${path}: refused (${errorType ?? `status ${status}`})`, { data: { status, errorType } });
+		const why = REDIRECTS.has(status) ? 'serverUrl is not the server itself: it refers to another address' : `refused (${errorType ?? `status ${status}`})`;
+		return new E2eedError('REST_FAILED', `${path}: ${why}`, { data: { status, errorType } });
 	}
 }

@@ -3,7 +3,7 @@ import { type Calls, E2eedError, type EncryptedContent, type WireMessage } from 
 import { type AppMessage, encryptedContent, ENCRYPTED, typeOf, unmapped, wireContent } from './content';
 import { type DecryptedMessage, decryptContent, frameOfApp, frameOfWire } from './read';
 import type { Rest } from './rest';
-import { type AppRoom, encryptedFields, encryptFor, encryptionIn, encryptionOf, type OutgoingMessage, type RoomEncryption } from './write';
+import { type AppRoom, encryptedFields, encryptFor, encryptionOf, freshEncryption, type FreshEncryption, type OutgoingMessage } from './write';
 
 export interface EncryptedRoomsOptions {
 	client: Pick<Calls, 'decrypt' | 'encrypt'>;
@@ -218,9 +218,8 @@ export class EncryptedRooms {
 		await rest.post('chat.update', { roomId: room.id, msgId: messageId, content, ...(e2eMentions !== undefined && { e2eMentions }) });
 	}
 
-	#freshOf(roomId: string): (() => Promise<RoomEncryption>) | undefined {
-		const rest = this.#rest;
-		return rest && (async () => encryptionIn((await rest.get('rooms.info', { roomId })).room ?? {}));
+	#freshOf(roomId: string): FreshEncryption | undefined {
+		return this.#rest && freshEncryption(this.#rest, roomId);
 	}
 
 	#needRest(what: string): Rest {

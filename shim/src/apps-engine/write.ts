@@ -3,6 +3,7 @@ import { type Calls, E2eedError, type EncryptedContent, type Payload } from '../
 import { wireAttachment } from './attachments';
 import { ENCRYPTED, unmapped } from './content';
 import { toEjson } from './ejson';
+import type { Rest } from './rest';
 
 /** What is used of IRoom. */
 export interface AppRoom {
@@ -67,20 +68,27 @@ export function encryptedFields(content: EncryptedContent, { mentions, showInRoo
 
 const kidOf = ({ kid, ciphertext }: EncryptedContent): string => kid ?? ciphertext.slice(0, 12);
 
+/** Asks the server. */
+export type FreshEncryption = () => Promise<RoomEncryption>;
+
+export function freshEncryption(rest: Rest, roomId: string): FreshEncryption {
+	return async () => encryptionIn((await rest.get('rooms.info', { roomId })).room ?? {});
+}
+
 /**
  * Encrypts for a room, with the key that the room uses. @known: what the app was told of the room, at some time; @fresh asks the server
  * (undefined: there is no way to), which is done only where the two disagree.
  *
  * Rejects with ROOM_NOT_ENCRYPTED, NO_ROOM_KEY, ROOM_KEY_STALE, ROOM_NOT_AUTHORIZED and whatever else `encrypt` rejects with.
  */
-export async function encryptFor(
+export async function encryptPayload(
 	client: Pick<Calls, 'encrypt'>,
 	roomId: string,
-	message: OutgoingMessage,
+	payload: Payload,
 	known: RoomEncryption | undefined,
-	fresh: (() => Promise<RoomEncryption>) | undefined,
+	fresh: FreshEncryption | undefined,
 ): Promise<EncryptedContent> {
-	const { content } = await client.encrypt({ roomId, payload: payloadOf(message) });
+	const { content } = await client.encrypt({ roomId, payload });
 	const fits = (room: RoomEncryption) => room.encrypted && room.keyId === kidOf(content);
 	let room = known;
 
@@ -91,4 +99,15 @@ export async function encryptFor(
 	throw new E2eedError('ROOM_KEY_STALE', `room ${roomId} has another key now (${room.keyId}); the app has not been given it yet`, {
 		data: { keyId: room.keyId, kid: kidOf(content) },
 	});
+}
+
+/** As encryptPayload(), a message. */
+export async function encryptFor(
+	client: Pick<Calls, 'encrypt'>,
+	roomId: string,
+	message: OutgoingMessage,
+	known: RoomEncryption | undefined,
+	fresh: FreshEncryption | undefined,
+): Promise<EncryptedContent> {
+	return encryptPayload(client, roomId, payloadOf(message), known, fresh);
 }
