@@ -2,7 +2,7 @@
 //
 // Each step looks at the server's state as it is now and moves on from there, so it does not matter who took the step before: this process, one
 // that died in the midst, or the same app on another server.
-import { type Calls, E2eedError, type OldRoomKey, type RoomKeyState } from '../index';
+import { type Calls, E2eedError, type OldRoomKey, type Result, type RoomKeyState } from '../index';
 import type { Rest } from './rest';
 
 export type RoomClient = Pick<Calls, 'createRoomKey' | 'getEncryptedRoomKey' | 'importRoomKey' | 'importRoomKeys' | 'listRoomKeys'>;
@@ -121,10 +121,15 @@ export class RoomSync {
 		await this.#rest.post('e2e.updateGroupKey', { uid: this.#rest.userId, rid: this.roomId, key });
 	}
 
+	/** The time is that of the first import: servers want to be told one for each key of a history. */
+	#import(key: string, kid: string, makeCurrent: boolean): Promise<Result<'importRoomKey'>> {
+		return this.#client.importRoomKey({ roomId: this.roomId, key, kid, makeCurrent, ts: new Date().toISOString() });
+	}
+
 	/** Has the daemon encrypt with @key from now on. Gives whether it opens. */
 	async #adopt(key: string, keyId: string): Promise<boolean> {
 		try {
-			await this.#client.importRoomKey({ roomId: this.roomId, key, kid: keyId, makeCurrent: true, ts: new Date().toISOString() });
+			await this.#import(key, keyId, true);
 			return true;
 		} catch (error) {
 			if (unusable(error)) return false;
@@ -137,7 +142,7 @@ export class RoomSync {
 		const prefix = prefixOf(offered);
 		if (prefix === keyId || prefix === '')
 			try {
-				return (await this.#client.importRoomKey({ roomId: this.roomId, key: offered, kid: keyId })).state;
+				return (await this.#import(offered, keyId, false)).state;
 			} catch (error) {
 				if (!unusable(error)) throw error;
 			}

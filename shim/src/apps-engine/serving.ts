@@ -1,5 +1,5 @@
 // Handing room keys to members who wait for them, as every member's client does.
-import { type Calls, E2eedError } from '../index';
+import { type Calls, E2eedError, type OldRoomKey } from '../index';
 import type { Rest } from './rest';
 
 const ROOMS_AT_ONCE = 10;
@@ -13,6 +13,9 @@ export interface ServedRoom {
 	/** somebody is in the room's queue */
 	queue: boolean;
 }
+
+/** The server takes no old key without a time, which is all that it is used for; where it is not known, that of now is as good as any. */
+const dated = (key: OldRoomKey): OldRoomKey => ({ ...key, ts: key.ts ?? new Date().toISOString() });
 
 export class Serving {
 	#client: Pick<Calls, 'wrapRoomKey'>;
@@ -77,7 +80,7 @@ export class Serving {
 			if (recipient) this.#hopeless.set(`${roomId}/${_id}`, recipient.public_key);
 		}
 		// the key may have been replaced since the room was looked at
-		const users = wrapped.users.filter(({ key }) => key.startsWith(keyId));
+		const users = wrapped.users.filter(({ key }) => key.startsWith(keyId)).map((user) => ({ ...user, ...(user.oldKeys && { oldKeys: user.oldKeys.map(dated) }) }));
 		if (users.length > 0) await this.#rest.post('e2e.provideUsersSuggestedGroupKeys', { usersSuggestedGroupKeys: { [roomId]: users } });
 		return users.length;
 	}

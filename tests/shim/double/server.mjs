@@ -5,7 +5,7 @@
 // not known is not made up: it throws.
 //
 // Emits: messageSaved(message, room, { as }), messageUpdated(message, room), userJoined(room, user), userLeft(room, user), keyRequest(roomId),
-// keysOffered(roomId, userId), keysAccepted(roomId, userId), loggedOut(userId)
+// accountKeys(userId), keysOffered(roomId, userId), keysAccepted(roomId, userId), loggedOut(userId)
 import { createHash, randomBytes } from 'node:crypto';
 import { EventEmitter } from 'node:events';
 import { Watch } from './watch.mjs';
@@ -199,6 +199,7 @@ export class RocketChat extends EventEmitter {
 	setAccountKeys(user, { public_key, private_key, force = false }) {
 		if (user.e2e?.public_key && !force) throw new MeteorError('error-keys-already-set');
 		user.e2e = { public_key, private_key };
+		this.emit('accountKeys', user._id);
 		for (const subscription of this.subscriptions.values()) {
 			const room = this.rooms.get(subscription.rid);
 			if (subscription.u._id === user._id && room.encrypted && !subscription.E2EKey) this.#enqueue(room, user);

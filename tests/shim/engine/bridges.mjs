@@ -21,7 +21,10 @@ export function bridgeMethods(host) {
 				rc.updateMessage(rc.users.get(message.editor?.id) ?? host.appUsers.get(appId), rc.messages.get(message.id), messageFromApp(message, { partial: rc.atLeast(7, 4) }));
 			},
 			getById: async (id) => rc.messages.has(id) ? messageToApp(rc, rc.messages.get(id)) : undefined,
-			notifyUser: async (user, message) => look(message, 'notice to a user'),
+			async notifyUser(user, message) {
+				look(message, 'notice to a user');
+				host.emit('notified', user, message);
+			},
 			notifyRoom: async (room, message) => look(message, 'notice to a room'),
 			typing: async () => {},
 		},

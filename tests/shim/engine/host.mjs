@@ -136,7 +136,7 @@ export class EngineHost extends EventEmitter {
 
 	// Runs what the app has scheduled under @id, as the server's scheduler would.
 	async runJob(appId, id) {
-		const processor = this.processors.get(`${appId}/${id}`);
+		const processor = this.processors.get(`${appId}/${id}_${appId}`); // as the engine names it
 		if (!processor) throw new Error(`no processor ${id}`);
 		await processor.processor({});
 	}
