@@ -1,25 +1,24 @@
-// Makes dist/encrypted-echo_VERSION.zip, as Rocket.Chat's own compiler does: types checked against the engine's, TypeScript to ES2017, the app and what it
-// imports in one minified CommonJS file with the engine left outside, in a zip with app.json, icon and i18n. The zip is the same bytes each time.
+// The app's package, as Rocket.Chat's own compiler makes one: types checked against the engine's, TypeScript to ES2017, the app and what it imports in
+// one minified CommonJS file with the engine left outside, in a zip with app.json, icon and i18n. The zip is the same bytes each time.
+//
+// `npm run package` writes it to dist/.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import ts from 'typescript';
 import { zip } from './zip.mjs';
 
-const here = dirname(fileURLToPath(import.meta.url));
+const here = fileURLToPath(new URL('.', import.meta.url));
 const require = createRequire(import.meta.url);
-process.chdir(here);
-
-const app = JSON.parse(readFileSync('app.json', 'utf8'));
+const read = (...path) => readFileSync(join(here, ...path));
 
 /** The engine's events that the class says it implements: the server calls the app for no other. */
-function implemented() {
+function implemented(classFile) {
 	const { AppInterface } = require('@rocket.chat/apps-engine/definition/metadata');
-	const source = ts.createSourceFile(app.classFile, readFileSync(app.classFile, 'utf8'), ts.ScriptTarget.ES2017);
-	return source.statements
+	return ts.createSourceFile(classFile, String(read(classFile)), ts.ScriptTarget.ES2017).statements
 		.filter(ts.isClassDeclaration)
 		.flatMap(({ heritageClauses = [] }) => heritageClauses)
 		.filter(({ token }) => token === ts.SyntaxKind.ImplementsKeyword)
@@ -27,17 +26,30 @@ function implemented() {
 		.filter((name) => name in AppInterface);
 }
 
-rmSync('dist', { recursive: true, force: true });
-execFileSync(process.execPath, [require.resolve('typescript/bin/tsc')], { stdio: 'inherit' });
-const code = await build({
-	entryPoints: [join('dist', 'js', app.classFile.replace(/\.ts$/, '.js'))], bundle: true, write: false, minify: true, format: 'cjs', platform: 'node', target: 'node20',
-	external: ['@rocket.chat/apps-engine/*'], legalComments: 'none', logLevel: 'warning',
-});
-const manifest = { ...app, classFile: app.classFile.replace(/\.ts$/, '.js'), implements: implemented() };
-mkdirSync('dist', { recursive: true });
-writeFileSync(join('dist', `${app.nameSlug}_${app.version}.zip`), zip([
-	['app.json', Buffer.from(JSON.stringify(manifest, null, '\t'))],
-	[manifest.classFile, Buffer.from(code.outputFiles[0].contents)],
-	[app.iconFile, readFileSync(app.iconFile)],
-	...readdirSync('i18n').sort().map((name) => [`i18n/${name}`, readFileSync(join('i18n', name))]),
-]));
+/** Gives { name, bytes }. Throws when the types do not fit. */
+export async function packExample() {
+	const app = JSON.parse(read('app.json'));
+	const classFile = app.classFile.replace(/\.ts$/, '.js');
+	const compiled = join(here, 'dist', 'js');
+
+	rmSync(compiled, { recursive: true, force: true });
+	execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '--project', here], { stdio: 'inherit' });
+	const { outputFiles: [code] } = await build({
+		entryPoints: [join(compiled, classFile)], bundle: true, write: false, minify: true, format: 'cjs', platform: 'node', target: 'node20',
+		external: ['@rocket.chat/apps-engine/*'], legalComments: 'none', logLevel: 'warning',
+	});
+	const manifest = { ...app, classFile, implements: implemented(app.classFile) };
+	const bytes = zip([
+		['app.json', Buffer.from(JSON.stringify(manifest, null, '\t'))],
+		[classFile, Buffer.from(code.contents)],
+		[app.iconFile, read(app.iconFile)],
+		...readdirSync(join(here, 'i18n')).sort().map((name) => [`i18n/${name}`, read('i18n', name)]),
+	]);
+	return { name: `${app.nameSlug}_${app.version}.zip`, bytes };
+}
+
+if (process.argv[1] && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+	const { name, bytes } = await packExample();
+	mkdirSync(join(here, 'dist'), { recursive: true });
+	writeFileSync(join(here, 'dist', name), bytes);
+}
