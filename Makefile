@@ -143,6 +143,39 @@ build/valgrind/preload.so: $(wildcard tests/valgrind/*.c) Makefile
 	@$(CC) $(CPPFLAGS_ALL) -std=gnu17 $(WARNINGS) $(DEBUG) -O2 -fPIC -fno-stack-protector -fno-tree-loop-distribute-patterns \
 		-pthread -shared -o $@ $(filter %.c,$^) -lcrypto
 
+# ---- the shim: TypeScript for apps, and an app -------------------------------------------------------------------
+
+# node_modules/.installed: what the lock file names is there. Nothing of npm's runs scripts while it is installed.
+NPM_TESTS := tests/shim tests/shim/engine/7.0 tests/shim/engine/7.9
+%/node_modules/.installed: %/package-lock.json
+	@echo "  NPM     $*"
+	@cd $* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+SHIM_SOURCES := $(wildcard shim/src/*.ts shim/src/apps-engine/*.ts) shim/build.mjs shim/package.json shim/tsconfig.json
+shim/dist/index.js: $(SHIM_SOURCES) shim/node_modules/.installed
+	@echo "  BUILD   shim/dist"
+	@node shim/build.mjs
+
+EXAMPLE_SOURCES := $(wildcard shim/example/*.ts shim/example/src/*.ts shim/example/i18n/*) shim/example/app.json shim/example/package.mjs shim/example/zip.mjs
+shim/example/dist/.packaged: $(EXAMPLE_SOURCES) shim/dist/index.js shim/example/node_modules/.installed
+	@echo "  PACKAGE shim/example"
+	@node shim/example/package.mjs
+	@touch $@
+
+# The engines that the tests run apps in, made to run without a network.
+tests/shim/engine/7.9/node_modules/.prepared: tests/shim/engine/prepare.mjs $(wildcard tests/shim/engine/std/*.ts) $(addsuffix /node_modules/.installed,$(NPM_TESTS))
+	@echo "  PREPARE tests/shim/engine"
+	@node tests/shim/engine/prepare.mjs
+	@touch $@
+
+.PHONY: shim example shim-tests
+shim: deps-shim ## build the npm package for apps, shim/dist
+	@$(MAKE) --no-print-directory shim/dist/index.js
+example: deps-shim ## package the example app, shim/example/dist
+	@$(MAKE) --no-print-directory shim/example/dist/.packaged
+shim-tests: shim/dist/index.js shim/example/dist/.packaged tests/shim/engine/7.9/node_modules/.prepared
+
 # ---- set-up ------------------------------------------------------------------------------------------------------
 
 DEPS_BUILD := gcc libc6-dev make pkg-config libuv1-dev libjansson-dev libssl-dev libsodium-dev libinih-dev libsystemd-dev \
@@ -150,7 +183,7 @@ DEPS_BUILD := gcc libc6-dev make pkg-config libuv1-dev libjansson-dev libssl-dev
 DEPS_DEMO := nodejs
 DEPS_BENCH := nodejs util-linux
 DEPS_TEST := clang clang-tidy clang-format cppcheck valgrind perl openssl nodejs libclang-rt-14-dev systemd shellcheck mandoc \
-	util-linux bsdutils socat softhsm2 opensc gdb
+	util-linux bsdutils socat softhsm2 opensc gdb chromium
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
 # Installs what is missing, and only then asks apt for anything.
@@ -160,7 +193,10 @@ define install_packages
 	$(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing; fi
 endef
 
-.PHONY: deps deps-demo deps-bench deps-test
+# npm comes with some packages of Node.js, and is one of its own with Debian's
+NPM = $(shell command -v npm >/dev/null || echo npm)
+
+.PHONY: deps deps-demo deps-bench deps-test deps-shim
 deps: ## install what the build needs (Debian packages)
 	$(call install_packages,$(DEPS_BUILD))
 deps-demo:
@@ -169,6 +205,10 @@ deps-bench:
 	$(call install_packages,$(DEPS_BUILD) $(DEPS_BENCH))
 deps-test:
 	$(call install_packages,$(DEPS_BUILD) $(DEPS_DEMO) $(DEPS_TEST))
+	$(call install_packages,$(NPM))
+deps-shim:
+	$(call install_packages,$(DEPS_DEMO))
+	$(call install_packages,$(NPM))
 
 # Set-up comes first and the rest in a new make, which then finds what was installed.
 .PHONY: demo test
@@ -232,7 +272,7 @@ lint-text:
 	@echo "  LINT    scripts and manual pages"
 	@shellcheck .ci/run $(wildcard tests/*.sh tests/*/*.sh)
 	@mandoc -Tlint -W warning docs/man/*.[1-8]
-	@for f in $(wildcard tests/*/*.mjs tests/*/lib/*.mjs); do node --check $$f || exit 1; done
+	@for f in $(wildcard tests/*/*.mjs tests/*/*/*.mjs shim/*.mjs shim/example/*.mjs); do node --check $$f || exit 1; done
 
 # memleak: cppcheck does not know the cleanup attribute; ASan and valgrind look for leaks
 lint-cppcheck:
@@ -261,7 +301,7 @@ install: all ## install under DESTDIR and PREFIX
 
 .PHONY: clean help
 clean: ## remove what was built
-	rm -rf build
+	rm -rf build shim/dist shim/example/dist
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile

@@ -9,7 +9,6 @@ import { build } from 'esbuild';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const dist = join(here, 'dist');
-process.chdir(here);
 
 // Rocket.Chat's Deno sandbox knows 'net' and not 'node:net'; Deno itself, in ESM, the other way round.
 const surroundings = (format) => ({
@@ -23,12 +22,12 @@ const surroundings = (format) => ({
 rmSync(dist, { recursive: true, force: true });
 for (const [format, extension] of [['cjs', '.js'], ['esm', '.mjs']])
 	await build({
-		entryPoints: { index: 'src/index.ts', 'apps-engine/index': 'src/apps-engine/index.ts' },
+		absWorkingDir: here, entryPoints: { index: 'src/index.ts', 'apps-engine/index': 'src/apps-engine/index.ts' },
 		outdir: dist, outExtension: { '.js': extension }, format, bundle: true, platform: 'neutral', target: 'es2022', charset: 'utf8',
 		legalComments: 'none', plugins: [surroundings(format)], logLevel: 'warning',
 	});
 
-execFileSync(process.execPath, [createRequire(import.meta.url).resolve('typescript/bin/tsc')], { stdio: 'inherit' });
+execFileSync(process.execPath, [createRequire(import.meta.url).resolve('typescript/bin/tsc')], { cwd: here, stdio: 'inherit' });
 for (const name of readdirSync(dist, { recursive: true }).map(String).filter((file) => file.endsWith('.d.ts'))) {
 	const text = readFileSync(join(dist, name), 'utf8');
 	const named = (extension) => text.replace(/((?:from|import\() ?['"]\.{1,2}(?:\/[^'"]*)?)(['"])/g, (all, path, quote) => `${path}${extension}${quote}`);

@@ -188,6 +188,13 @@ race() {
 		node --test --test-reporter=tap tests/race/race.test.mjs
 }
 
+# The shim's tests: apps in Rocket.Chat's sandboxes, people in a browser, the client in several runtimes.
+shim() {
+	step "shim: build" build/release/shim-build.log make -s shim-tests
+	node_suite "shim: tests" build/release/shim.log \
+		env "E2EED_BIN=build/e2eed" node --test --test-concurrency="$(($(nproc) + 1))" --test-reporter=tap tests/shim/
+}
+
 flavour() {
 	step "$1: build" "build/$1/build.log" make -s -j"$(nproc)" FLAVOUR="$1" all unit-programs "build/$1/faults.so"
 	unit "$1"
@@ -199,6 +206,7 @@ all)
 	step "clang: build" build/clang/build.log make -s -j"$(nproc)" FLAVOUR=clang all unit-programs
 	step "lint" build/release/lint.log make -s -j"$(nproc)" lint
 	flavour release
+	shim
 	flavour asan
 	at_once "crash release ${E2EED_KILLS:-250}" memory "crash asan 0"
 	race asan "${E2EED_RACE_S:-6}"
@@ -208,6 +216,7 @@ all)
 	;;
 release)
 	flavour release
+	shim
 	at_once "crash release ${E2EED_KILLS:-250}" memory
 	;;
 asan)

@@ -1,15 +1,17 @@
 // The client: typed calls over one session after the other.
 //
-// A call becomes a request in a queue; the queue is sent when the current tick's calls are all in, as batches of what the daemon serves at once
-// and single frames of what takes long (a batch is answered as a whole, so one slow member would hold up the rest). When a session ends, calls that
-// may be carried out twice without harm go back to the head of the queue, the others fail with CONNECTION_LOST; then a new session is
-// made, with back-off, and the subscription goes on where it was. AUTHENTICATION_FAILED ends the client: the daemon counts failures
-// against everybody behind the same address.
-import { E2eedError } from './errors';
+// A call goes into the outbox, which is emptied when the current tick's calls are all in. When a session ends, calls that may be carried
+// out twice without harm go back to its head, the others fail with CONNECTION_LOST; then a new session is made, with back-off, and the
+// subscription goes on where it was. AUTHENTICATION_FAILED ends the client: the daemon counts failures against everybody behind the
+// same address.
+import { type Abort, Call, type CallOptions } from './call';
+import { E2eedError, type Reason } from './errors';
 import { Emitter } from './emitter';
 import { EventQueue, Feed, type Taker } from './feed';
+import { METHODS, Outbox } from './outbox';
+import { paramsText } from './params';
 import type { E2eedEvent, Method, Params, Result } from './protocol';
-import { type Outgoing, Session, tokenKey } from './session';
+import { Session, tokenKey } from './session';
 import { type Attempt, open, targetsOf, type Target, unreachable, type Where } from './transport';
 
 export interface ConnectOptions extends Where {
@@ -25,19 +27,6 @@ export interface ConnectOptions extends Where {
 	/** calls that wait to be sent; 65,536 by default, one more fails with QUEUE_FULL */
 	maxQueued?: number;
 	/** gives up connecting */
-	signal?: Abort;
-}
-
-/** What is used of an AbortSignal. */
-export interface Abort {
-	readonly aborted: boolean;
-	addEventListener(type: 'abort', listener: () => void): void;
-	removeEventListener(type: 'abort', listener: () => void): void;
-}
-
-export interface CallOptions {
-	timeoutMs?: number;
-	/** the answer is then not waited for; what was sent may still be carried out */
 	signal?: Abort;
 }
 
@@ -60,50 +49,13 @@ export type ClientEvents = {
 	close: [error: E2eedError | undefined];
 };
 
-/**
- * alone: in a frame of its own. once: must not be sent again when nobody knows whether it was carried out. verbatim: holds a payload, in which
- * the daemon takes every text that JavaScript has.
- */
-const METHODS: { [M in Method]: { alone?: true; once?: true; verbatim?: true } } = {
-	ping: {},
-	getIdentity: {},
-	getKeyPublication: { alone: true },
-	importRoomKey: { alone: true },
-	importRoomKeys: { alone: true },
-	createRoomKey: { alone: true, once: true },
-	getEncryptedRoomKey: { alone: true },
-	listRoomKeys: {},
-	wrapRoomKey: { alone: true },
-	decrypt: {},
-	encrypt: { verbatim: true },
-	decryptMessage: { verbatim: true },
-	encryptMessage: { verbatim: true },
-	fileOpen: { alone: true },
-	fileUpdate: { alone: true, once: true }, // the open file ended with its connection
-	fileClose: { alone: true, once: true },
-	getStatus: {},
-	subscribe: { alone: true },
-	unsubscribe: { alone: true },
-};
-
-const BATCH_CHARS = 64 * 1024; // beyond, a batch gains nothing, and the daemon hands frames of over 256 KiB to slower hands
-const BATCH_CALLS = 64;
-const ENVELOPE_BYTES = 128; // of a request around its params
-const UNREADABLE = /(?:^|[^\\])(?:\\\\)*\\u(?:0000|d[89a-f])/; // as JSON.stringify writes them; anywhere but in a payload no frame may hold them
 const DEFAULT_TIMEOUT_MS = 30_000;
 const DEFAULT_CONNECT_TIMEOUT_MS = 10_000;
 const DEFAULT_MIN_MS = 100;
 const DEFAULT_MAX_MS = 5_000;
 const DEFAULT_QUEUED = 65_536;
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
-
-const tooLarge = (method: Method, limit: number) =>
-	new E2eedError('TOO_LARGE', `${method}: more than the ${limit} bytes that the daemon takes in one frame`, { code: -32014, data: { limit } });
-
-interface Request extends Outgoing {
-	method: Method;
-	settled: boolean;
-}
+// A connection that ends with one of these got a frame that the daemon cannot read. It would be no better on the next.
+const OUR_FRAME: Reason[] = ['PARSE_ERROR', 'INVALID_REQUEST', 'TOO_LARGE'];
 
 export interface Client extends Calls {}
 
@@ -113,11 +65,14 @@ export class Client extends Emitter<ClientEvents> {
 	#session: Session | undefined;
 	#draining = false; // the daemon has said SHUTTING_DOWN: what waits is for the next session
 	#target: Target | undefined;
-	#queue: Request[] = [];
+	#giveUp: (() => void) | undefined; // the connection that is being made
+	#outbox = new Outbox();
 	#flushing = false;
 	#serial = 0;
 	#over: E2eedError | undefined; // why every further call fails
 	#retry: ReturnType<typeof setTimeout> | undefined;
+	#subscribing: ReturnType<typeof setTimeout> | undefined;
+	#refusals = 0; // of subscriptions, one after the other
 	#token: string | undefined;
 	#feed: Feed;
 	#listeners: Taker;
@@ -129,8 +84,12 @@ export class Client extends Emitter<ClientEvents> {
 		this.#targets = targetsOf(options);
 		if (typeof options.appId !== 'string' || options.appId === '') throw new E2eedError('INVALID_PARAMS', 'appId: the id that the app has in e2eed');
 		this.#feed = new Feed({
-			subscribe: (since, begun) => this.#send('subscribe', since === undefined ? {} : { since }, {}, ({ seq }) => begun(seq)).then(() => undefined),
+			subscribe: async (since, begun) => {
+				await this.#send('subscribe', since === undefined ? {} : { since }, {}, ({ seq }) => begun(seq));
+				this.#refusals = 0;
+			},
 			unsubscribe: () => this.#send('unsubscribe', {}, {}),
+			refused: () => this.#subscribeLater(),
 			connected: () => this.state === 'connected',
 		});
 		this.#listeners = {
@@ -170,10 +129,10 @@ export class Client extends Emitter<ClientEvents> {
 		return this.#send(method, params, options);
 	}
 
-	/** The first listener for 'event' subscribes, from now on; subscribe({ since }) begins elsewhere. */
+	/** The first listener for 'event' subscribes, from now on, unless subscribe() has done so already; subscribe({ since }) begins elsewhere. */
 	override on<K extends keyof ClientEvents>(name: K, listener: (...args: ClientEvents[K]) => void): this {
 		super.on(name, listener);
-		if (name === 'event' && this.listenerCount('event') === 1) this.#subscribe({}).catch((error) => this.#session?.end(error)); // the next session tries anew
+		if (name === 'event' && !this.#over && !this.#feed.has(this.#listeners)) this.#subscribe({}).catch(() => undefined); // it is tried again
 		return this;
 	}
 
@@ -197,8 +156,8 @@ export class Client extends Emitter<ClientEvents> {
 	}
 
 	async #subscribe({ since }: Params<'subscribe'>): Promise<{ seq: number }> {
-		await this.#unsubscribe();
-		return { seq: await this.#feed.add(this.#listeners, since) };
+		if (this.#over) throw this.#over;
+		return { seq: await this.#feed.add(this.#listeners, since, this.listenerCount('event') > 0) };
 	}
 
 	async #unsubscribe(): Promise<Record<string, never>> {
@@ -212,50 +171,28 @@ export class Client extends Emitter<ClientEvents> {
 	#send<M extends Method>(method: M, params: Params<M>, options: CallOptions, early?: (result: Result<M>) => void): Promise<Result<M>> {
 		return new Promise((resolve, reject) => {
 			const { timeoutMs = this.#options.timeoutMs ?? DEFAULT_TIMEOUT_MS, signal } = options;
-			const text = JSON.stringify(params ?? {});
-			const refusal = this.#over ?? this.#refusal(method, text, signal);
-			if (refusal) return reject(refusal);
+			const { maxQueued = DEFAULT_QUEUED } = this.#options;
 
-			const timer = setTimeout(() => {
-				request.refuse(new E2eedError('TIMEOUT', `${method}: no answer within ${timeoutMs} ms`, { data: { timeoutMs } }));
-			}, Math.min(timeoutMs, LONGEST_TIMER_MS));
-			const abort = () => request.refuse(new E2eedError('ABORTED', `${method}: aborted`));
-			const settle = (): boolean => {
-				if (request.settled) return false;
-				request.settled = true;
-				clearTimeout(timer);
-				signal?.removeEventListener('abort', abort);
-				return true;
-			};
-			const request: Request = {
-				id: ++this.#serial, method, params: text, settled: false,
-				answer: (result) => {
-					if (!settle()) return;
-					early?.(result);
-					resolve(result);
-				},
-				refuse: (error) => {
-					if (request.settled) return;
-					if (error.reason === 'SHUTTING_DOWN' && this.#options.reconnect !== false && !this.#over) {
-						this.#draining = true; // not carried out: the next session's
-						this.#queue.push(request);
-					} else if (settle()) reject(error);
-				},
-			};
-			signal?.addEventListener('abort', abort);
-			this.#queue.push(request);
+			if (!Object.hasOwn(METHODS, method)) throw new E2eedError('METHOD_NOT_FOUND', `${method}: not one of the methods that apps have`);
+			if (this.#over) throw this.#over;
+			if (signal?.aborted) throw new E2eedError('ABORTED', `${method}: aborted`);
+			if (this.#outbox.length >= maxQueued)
+				throw new E2eedError('QUEUE_FULL', `${method}: ${maxQueued} calls wait already`, { data: { limit: maxQueued } });
+			const text = paramsText(method, params, METHODS[method].verbatim);
+			this.#outbox.push(new Call(++this.#serial, method, text, timeoutMs, signal, this.#caller, { resolve, reject, early }));
 			this.#flushSoon();
 		});
 	}
 
-	#refusal(method: Method, text: string, signal: Abort | undefined): E2eedError | undefined {
-		if (signal?.aborted) return new E2eedError('ABORTED', `${method}: aborted`);
-		if (this.#queue.length >= (this.#options.maxQueued ?? DEFAULT_QUEUED))
-			return new E2eedError('QUEUE_FULL', `${method}: ${this.#queue.length} calls wait already`, { data: { limit: this.#queue.length } });
-		if (!METHODS[method].verbatim && UNREADABLE.test(text))
-			return new E2eedError('INVALID_PARAMS', `${method}: a text with U+0000 or half a surrogate pair`);
-		return undefined;
-	}
+	#caller = {
+		postponed: (call: Call) => {
+			if (this.#options.reconnect === false || this.#over) return false;
+			this.#draining = true;
+			this.#outbox.push(call);
+			return true;
+		},
+		givenUp: () => this.#outbox.givenUp(),
+	};
 
 	/** Behind all calls of this tick. */
 	#flushSoon(): void {
@@ -263,48 +200,11 @@ export class Client extends Emitter<ClientEvents> {
 		this.#flushing = true;
 		void Promise.resolve().then(() => {
 			this.#flushing = false;
-			this.#flush();
+			const session = this.#session;
+			if (!session || this.#draining || session.room <= 0) return;
+			const frames = this.#outbox.take(session.room, session.hello.limits);
+			if (frames.length > 0) session.send(frames);
 		});
-	}
-
-	#flush(): void {
-		const session = this.#session;
-		let room = session && !this.#draining ? session.room : 0;
-		const frames: (Request | Request[])[] = [];
-		let batch: Request[] = [];
-		let chars = 0;
-		let taken = 0;
-
-		if (!session || room <= 0) return;
-		const { maxBatch, maxFrameBytes } = session.hello.limits;
-		const calls = Math.min(BATCH_CALLS, maxBatch);
-		const longest = Math.min(BATCH_CHARS, maxFrameBytes / 4);
-		const close = () => {
-			if (batch.length > 0) frames.push(batch.length === 1 ? batch[0]! : batch);
-			batch = [];
-			chars = 0;
-		};
-		for (const request of this.#queue) {
-			if (room <= 0) break;
-			taken++;
-			if (request.settled) continue;
-			if (request.params.length * 3 > maxFrameBytes - ENVELOPE_BYTES && Buffer.byteLength(request.params) > maxFrameBytes - ENVELOPE_BYTES) {
-				request.refuse(tooLarge(request.method, maxFrameBytes));
-				continue;
-			}
-			room--;
-			if (METHODS[request.method].alone) {
-				close();
-				frames.push(request);
-				continue;
-			}
-			if (batch.length >= calls || chars + request.params.length > longest) close();
-			batch.push(request);
-			chars += request.params.length;
-		}
-		close();
-		this.#queue.splice(0, taken);
-		if (frames.length > 0) session.send(frames);
 	}
 
 	// ---- sessions ------------------------------------------------------------------------------------------------------
@@ -317,7 +217,8 @@ export class Client extends Emitter<ClientEvents> {
 
 		this.#token ??= await this.#fetchToken();
 		for (const target of targets) {
-			const opened = await open(target, timeoutMs);
+			if (this.#over) throw this.#over;
+			const opened = await open(target, timeoutMs, (cancel) => (this.#giveUp = cancel));
 			if ('attempt' in opened) {
 				attempts.push(opened.attempt);
 				continue;
@@ -329,9 +230,9 @@ export class Client extends Emitter<ClientEvents> {
 			const session = await Session.start(opened.socket, this.#options.appId, this.#token, timeoutMs, {
 				event: (params) => this.#feed.deliver(params),
 				room: () => {
-					if (this.#queue.length > 0) this.#flushSoon();
+					if (this.#outbox.length > 0) this.#flushSoon();
 				},
-				end: (error, unanswered) => this.#lost(error, unanswered as Request[]),
+				end: (error, unanswered) => this.#lost(error, unanswered as Call[]),
 			});
 			if (this.#over) {
 				session.end(this.#over);
@@ -339,8 +240,9 @@ export class Client extends Emitter<ClientEvents> {
 			}
 			this.#target = target;
 			this.#session = session;
+			this.#giveUp = undefined;
 			this.#draining = false;
-			if (this.#feed.wanted) this.#feed.begin().catch((error) => session.end(error)); // the next session tries anew
+			this.#beginFeed();
 			this.#flushSoon();
 			this.emit('connect');
 			return;
@@ -355,35 +257,48 @@ export class Client extends Emitter<ClientEvents> {
 		return text;
 	}
 
-	#lost(error: E2eedError, unanswered: Request[]): void {
+	#beginFeed(): void {
+		if (this.#feed.wanted) this.#feed.begin().catch(() => undefined); // the feed says so itself
+	}
+
+	/** A subscription was refused, by a locked keystore, say, which is no reason to leave the connection. */
+	#subscribeLater(): void {
+		clearTimeout(this.#subscribing);
+		if (this.#session) this.#subscribing = setTimeout(() => this.#beginFeed(), this.#waitMs(this.#refusals++));
+	}
+
+	#lost(error: E2eedError, unanswered: Call[]): void {
 		this.#session = undefined;
+		clearTimeout(this.#subscribing);
 		this.#feed.lost();
 		if (this.#over) {
 			for (const request of unanswered) request.refuse(this.#over);
 			return this.#closed();
 		}
-		// a frame that the daemon cannot read would be no better on the next connection
-		const lost = error.code === 0 || error.reason === 'OVERLOADED' ? undefined : error;
+		const ours = OUR_FRAME.includes(error.reason) ? error : undefined;
 		const again = unanswered.filter((request) => {
-			if (!lost && !METHODS[request.method].once && this.#options.reconnect !== false) return true;
+			if (!ours && !METHODS[request.method].once && this.#options.reconnect !== false) return true;
 			request.refuse(
-				lost ?? new E2eedError('CONNECTION_LOST', `${request.method}: ${error.message}; it may or may not have been carried out`),
+				ours ?? new E2eedError('CONNECTION_LOST', `${request.method}: ${error.message}; it may or may not have been carried out`),
 			);
 			return false;
 		});
 		if (this.#options.reconnect === false) return this.#end(error);
-		this.#queue.unshift(...again);
+		this.#outbox.putBack(again);
 		this.emit('disconnect', error);
 		this.#openLater(0);
 	}
 
 	/** @tries: made in vain since the last session */
 	#openLater(tries: number): void {
-		const { minMs = DEFAULT_MIN_MS, maxMs = DEFAULT_MAX_MS } = this.#options.reconnect || {};
-		const waitMs = Math.min(maxMs, minMs * 2 ** Math.min(tries, 16)) * (0.5 + Math.random() / 2);
 		this.#retry = setTimeout(() => {
 			this.open().catch((error) => this.#failed(error, tries));
-		}, waitMs);
+		}, this.#waitMs(tries));
+	}
+
+	#waitMs(tries: number): number {
+		const { minMs = DEFAULT_MIN_MS, maxMs = DEFAULT_MAX_MS } = this.#options.reconnect || {};
+		return Math.min(maxMs, minMs * 2 ** Math.min(tries, 16)) * (0.5 + Math.random() / 2);
 	}
 
 	async #failed(error: unknown, tries: number): Promise<void> {
@@ -413,7 +328,9 @@ export class Client extends Emitter<ClientEvents> {
 		if (this.#over) return;
 		this.#over = error;
 		clearTimeout(this.#retry);
-		for (const request of this.#queue.splice(0)) request.refuse(error);
+		clearTimeout(this.#subscribing);
+		this.#giveUp?.();
+		this.#outbox.refuseAll(error);
 		this.#feed.fail(error);
 		if (this.#session) this.#session.end(error);
 		else this.#closed();

@@ -9,6 +9,8 @@ export interface Source {
 	/** @begun is called as the answer comes, before any event behind it is delivered */
 	subscribe(since: number | undefined, begun: (seq: number) => void): Promise<void>;
 	unsubscribe(): Promise<unknown>;
+	/** a subscription did not come about, and somebody wants one: begin() is to be called again */
+	refused(): void;
 	connected(): boolean;
 }
 
@@ -42,13 +44,21 @@ export class Feed {
 		return this.#places.length > 0;
 	}
 
-	/** Adds a taker; it gets the events after @since, or after the newest of now. Gives the newest seq; without an answer the taker is not added. */
-	async add(taker: Taker, since?: number): Promise<number> {
-		this.#places.push({ taker, last: since, state: 'opening' });
+	has(taker: Taker): boolean {
+		return this.#places.some((place) => place.taker === taker);
+	}
+
+	/**
+	 * Adds a taker, or moves it; it gets the events after @since, or after the newest of now. Gives the newest seq. If that fails the taker is
+	 * added only if @keep says so.
+	 */
+	async add(taker: Taker, since: number | undefined, keep: boolean): Promise<number> {
+		const place: Place = { taker, last: since, state: 'opening' };
+		this.#places = [...this.#places.filter((other) => other.taker !== taker), place];
 		try {
 			return await this.begin();
 		} catch (error) {
-			this.#places = this.#places.filter((place) => place.taker !== taker);
+			if (!keep) this.#places = this.#places.filter((other) => other !== place);
 			throw error;
 		}
 	}
@@ -60,12 +70,12 @@ export class Feed {
 		if (wanted && !this.wanted && this.#source.connected()) await this.#source.unsubscribe();
 	}
 
-	/** @taker has room again. Rejects as begin() does. */
-	async resume(taker: Taker): Promise<void> {
+	/** @taker has room again. */
+	resume(taker: Taker): void {
 		const place = this.#places.find((other) => other.taker === taker);
 		if (place?.state !== 'full') return;
 		place.state = 'opening';
-		await this.begin();
+		this.begin().catch(() => undefined); // it is tried again
 	}
 
 	/** The connection is gone; begin() on the next one. */
@@ -83,6 +93,9 @@ export class Feed {
 			this.#beginning = undefined;
 		});
 		this.#beginning = beginning;
+		beginning.catch(() => {
+			if (this.wanted) this.#source.refused();
+		});
 		return beginning;
 	}
 
@@ -99,6 +112,9 @@ export class Feed {
 					for (const place of open) {
 						if (place.state === 'opening') place.state = 'live';
 						place.last ??= seq;
+						if (place.last <= seq) continue;
+						place.last = seq;
+						place.taker.gap(new E2eedError('SEQ_TOO_OLD', 'subscribe: the keystore is an older one than before; its numbers tell of other events'));
 					}
 				});
 			} catch (error) {
@@ -140,7 +156,7 @@ export class EventQueue implements Taker, AsyncIterableIterator<E2eedEvent> {
 
 	constructor(feed: Feed, since?: number) {
 		this.#feed = feed;
-		feed.add(this, since).catch((error) => this.fail(error));
+		feed.add(this, since, false).catch((error) => this.fail(error));
 	}
 
 	take(event: E2eedEvent): boolean {
@@ -172,7 +188,7 @@ export class EventQueue implements Taker, AsyncIterableIterator<E2eedEvent> {
 		const event = this.#events.shift();
 		if (this.#full && this.#events.length < ROOM / 2) {
 			this.#full = false;
-			this.#feed.resume(this).catch(() => undefined); // a connection that was lost meanwhile begins again with the next
+			this.#feed.resume(this);
 		}
 		if (event) return Promise.resolve({ done: false, value: event });
 		if (this.#done) return Promise.resolve({ done: true, value: undefined });

@@ -118,7 +118,8 @@ export class Session {
 		const key = tokenKey(token);
 		try {
 			const hello: Hello = await this.#ask('hello', { protocol: [1], client: `e2eed-client/${VERSION}` });
-			if (hello?.protocol !== 1 || typeof hello.challenge !== 'string' || !(hello.limits?.maxInFlight > 0))
+			const { maxFrameBytes, maxBatch, maxInFlight } = hello?.limits ?? {};
+			if (hello?.protocol !== 1 || typeof hello.challenge !== 'string' || ![maxFrameBytes, maxBatch, maxInFlight].every((limit) => Number(limit) > 0))
 				throw new E2eedError('PROTOCOL_ERROR', 'what answers does not greet as e2eed does');
 			const nonce = crypto.randomBytes(TOKEN_BYTES).toString('base64');
 			const answer = await this.#ask('authenticate', { appId, nonce, proof: proof('client', key, appId, hello.challenge, nonce).toString('hex') });

@@ -2,8 +2,7 @@
 //
 // How sandboxes refuse (measured; docs/protocol.md says why TCP exists): Node's permission model refuses nothing before 25, then TCP and Unix
 // sockets with ERR_ACCESS_DENIED. Deno refuses Unix sockets with EACCES (1.46), UNKNOWN (2.0 to 2.8) or by throwing NotCapable (2.9), and TCP
-// without net permission with NotCapable (2.9), or with the very ECONNREFUSED of a port where nobody listens (before): there a try to listen
-// tells the two apart.
+// without net permission with NotCapable (2.9), or with the very ECONNREFUSED of a port where nobody listens (before).
 import * as net from 'net';
 import { E2eedError } from './errors';
 
@@ -71,25 +70,27 @@ function inDeno(): boolean {
 	return typeof process === 'undefined' || typeof (process.versions as { deno?: string } | undefined)?.deno === 'string';
 }
 
-function mayListen(): Promise<boolean> {
-	return new Promise((resolve) => {
-		try {
-			const server = net.createServer();
-			server.once('error', () => resolve(false));
-			server.listen(0, DEFAULT_HOST, () => server.close(() => resolve(true)));
-		} catch {
-			resolve(false);
-		}
-	});
+// libuv before 1.46, as in Node 18, takes the name for an empty one.
+function knowsAbstract(): boolean {
+	const [major = 0, minor = 0] = process.versions['uv']!.split('.').map(Number);
+	return major > 1 || minor >= 46;
 }
+
+// Deno before 2.9 has one error for a port where nobody listens and for a net that it does not give; fetch() names the latter. (To listen
+// would tell as well, but ends the process: the error comes where nobody can catch it.)
+async function denoGivesNet(): Promise<boolean> {
+	return fetch('http://127.0.0.1:0/').then(() => true, (error) => !isRefusal(error));
+}
+
+const isRefusal = (error: any) => error?.code === 'ERR_ACCESS_DENIED' || error?.name === 'NotCapable' || error?.name === 'PermissionDenied';
 
 async function failed(target: Target, error: any): Promise<Attempt> {
 	const code = String(error?.code ?? error?.name ?? 'UNKNOWN');
 	const attempt = (denied: boolean, why: string): Attempt => ({ target: target.name, denied, code: denied ? 'DENIED' : code, why });
-	const refusal = code === 'ERR_ACCESS_DENIED' || error?.name === 'NotCapable' || error?.name === 'PermissionDenied';
+	const refusal = isRefusal(error);
 
 	if (target.kind === 'tcp') {
-		if (refusal || code === 'EACCES' || (code === 'ECONNREFUSED' && inDeno() && !(await mayListen())))
+		if (refusal || code === 'EACCES' || (code === 'ECONNREFUSED' && inDeno() && !(await denoGivesNet())))
 			return attempt(true, 'this runtime gives the app no network: its app.json must list the permission "networking"');
 		if (code === 'ECONNREFUSED') return attempt(false, 'nobody listens there: is e2eed running, with "tcp" set under [listen]?');
 		return attempt(false, `cannot connect (${code})`);
@@ -97,19 +98,24 @@ async function failed(target: Target, error: any): Promise<Attempt> {
 	if (inDeno() && (refusal || code === 'EACCES' || code === 'UNKNOWN' || code === 'EPERM'))
 		return attempt(true, "Rocket.Chat's Deno sandbox does not let Unix sockets through: use loopback TCP");
 	if (refusal) return attempt(true, 'this runtime gives the app no network: its app.json must list the permission "networking"');
+	if ('path' in target.options && target.options.path.startsWith('\0') && !inDeno() && !knowsAbstract())
+		return attempt(true, `Node ${process.versions.node} cannot connect to abstract sockets: use a path, loopback TCP, or Node 20`);
 	if (code === 'ENOENT') return attempt(false, 'no such socket: is e2eed running, and is this its "app_socket"?');
 	if (code === 'ECONNREFUSED') return attempt(false, 'nobody listens there: is e2eed running?');
 	if (code === 'EACCES' || code === 'EPERM') return attempt(false, 'not allowed for this user: see "app_socket_mode", and who owns the socket');
 	return attempt(false, `cannot connect (${code})`);
 }
 
-/** Opens a connection. Gives the socket, or why there is none; never throws. */
-export function open(target: Target, timeoutMs: number): Promise<{ socket: net.Socket } | { attempt: Attempt }> {
+/** Opens a connection, unless what @giveUp is given is called before. Gives the socket, or why there is none; never throws. */
+export function open(target: Target, timeoutMs: number, giveUp: (cancel: () => void) => void): Promise<{ socket: net.Socket } | { attempt: Attempt }> {
 	return new Promise((resolve) => {
 		let socket: net.Socket | undefined;
+		const given = (code: string, why: string) => resolve({ attempt: { target: target.name, denied: false, code, why } });
+		let connected = false; // a Deno may run a timer that was cleared when it was due
 		const timer = setTimeout(() => {
+			if (connected) return;
 			socket?.destroy();
-			resolve({ attempt: { target: target.name, denied: false, code: 'TIMEOUT', why: `no connection within ${timeoutMs} ms` } });
+			given('TIMEOUT', `no connection within ${timeoutMs} ms`);
 		}, timeoutMs);
 		const lost = (error: unknown) => {
 			clearTimeout(timer);
@@ -119,8 +125,14 @@ export function open(target: Target, timeoutMs: number): Promise<{ socket: net.S
 		try {
 			const opening = net.connect(target.options);
 			socket = opening;
+			giveUp(() => {
+				clearTimeout(timer);
+				opening.destroy();
+				given('ECONNABORTED', 'given up');
+			});
 			opening.on('error', lost); // stays: an error after the time-out must find a listener
 			opening.once('connect', () => {
+				connected = true;
 				clearTimeout(timer);
 				opening.setNoDelay(true);
 				resolve({ socket: opening });

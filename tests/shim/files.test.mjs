@@ -2,9 +2,9 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
-import { after, before, test } from 'node:test';
+import { after, before } from 'node:test';
 import { EncryptedFiles, EncryptedRooms, Rest } from '../../shim/dist/apps-engine/index.mjs';
-import { appsHttp, openDaemon, openStage, refused } from './lib/stage.mjs';
+import { appsHttp, openDaemon, openStage, refused, test } from './lib/stage.mjs';
 
 const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 let house;

@@ -6,7 +6,7 @@
 import { type Calls, E2eedError } from '../index';
 import type { Rest } from './rest';
 
-export type AccountClient = Pick<Calls, 'getIdentity' | 'getKeyPublication' | 'importRoomKey' | 'listRoomKeys' | 'wrapRoomKey'>;
+export type AccountClient = Pick<Calls, 'getIdentity' | 'getKeyPublication' | 'importRoomKey' | 'wrapRoomKey'>;
 
 /** The modulus within a public key as servers keep it: a JWK as JSON text, by some clients as JSON text of that text. */
 function modulusOf(publicKey: unknown): string | undefined {
@@ -81,8 +81,7 @@ export class Account {
 			try {
 				const { users, failed } = await this.#client.wrapRoomKey({ roomId, recipients: [{ _id: this.#rest.userId, public_key: publicKey }], history: false });
 				if (failed.length > 0) return false;
-				const { keys } = await this.#client.listRoomKeys({ roomId });
-				await this.#client.importRoomKey({ roomId, key: users[0]!.key, kid: keys[0]!.kid });
+				await this.#client.importRoomKey({ roomId, key: users[0]!.key }); // its own prefix is the kid
 				return true;
 			} catch (error) {
 				if (!(error instanceof E2eedError)) throw error;

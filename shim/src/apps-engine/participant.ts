@@ -6,8 +6,9 @@
 import { type Calls, E2eedError, type E2eedEvent, type Reason } from '../index';
 import { Account } from './account';
 import { EncryptedFiles } from './files';
-import { Rest, type RestOptions } from './rest';
-import { type RoomState, RoomSync } from './room_sync';
+import { type Document, Mirror } from './mirror';
+import { isRefusal, Rest, type RestOptions } from './rest';
+import { type RoomState, RoomSync, type Subscription } from './room_sync';
 import { Serving } from './serving';
 
 /** What is used of a Client. */
@@ -34,7 +35,7 @@ export interface ParticipantOptions extends RestOptions {
 
 export interface ParticipantState {
 	/**
-	 * idle: no pass yet. running: in order. troubled: the last pass did not come to its end (`reason`), the next may. blocked: somebody has to
+	 * idle: no pass yet, or not since stop(). running: in order. troubled: the last pass did not come to its end (`reason`), the next may. blocked: somebody has to
 	 * decide (ACCOUNT_KEY_CONFLICT). stopped: for good, nothing is asked any more; make a new Participant with a new token.
 	 */
 	phase: 'idle' | 'running' | 'troubled' | 'blocked' | 'stopped';
@@ -46,60 +47,20 @@ export interface ParticipantState {
 	rooms: { [roomId: string]: RoomState };
 }
 
-interface Room {
-	_id: string;
+interface Room extends Document {
 	t?: string;
 	encrypted?: boolean;
 	e2eKeyId?: string;
 	usersWaitingForE2EKeys?: { userId: string }[];
-	_updatedAt?: unknown;
 }
 
 const INTERVAL_MS = 10_000;
 const LONGEST_WAIT_MS = 5 * 60_000;
-const ASK_AGAIN_MS = 5 * 60_000; // for keys, and rooms without a grant
-const OVERLAP_MS = 1000; // of what is asked for again
+const ASK_AGAIN_MS = 5 * 60_000; // for keys
+const LOOK_AGAIN_MS = 5 * 60_000; // at rooms where nothing seems to have changed
 
 /** Errors that say of this room alone that it does not work. */
 const OF_ROOM = new Set<Reason>(['INVALID_PARAMS', 'NO_ROOM_KEY', 'KEY_UNWRAP_FAILED', 'INVALID_KEY', 'FORBIDDEN', 'TOO_LARGE']);
-
-/** Collections of which the server tells what has changed since. */
-class Mirror<T extends { _updatedAt?: unknown }> {
-	readonly items = new Map<string, T>();
-	#path: string;
-	#idOf: (item: any) => string | undefined;
-	#since: number | undefined;
-
-	constructor(path: string, idOf: (item: any) => string | undefined) {
-		this.#path = path;
-		this.#idOf = idOf;
-	}
-
-	async refresh(rest: Rest): Promise<void> {
-		const updatedSince = this.#since === undefined ? undefined : new Date(this.#since - OVERLAP_MS).toISOString();
-		const { update = [], remove = [] } = await rest.get(this.#path, { updatedSince });
-		const byDocument = new Map<string, string>();
-		let newest = this.#since;
-		for (const item of update) {
-			const id = this.#idOf(item);
-			const at = Date.parse(String(item._updatedAt));
-			if (id === undefined) continue;
-			this.items.set(id, item);
-			byDocument.set(item._id, id);
-			if (at > (newest ?? 0)) newest = at;
-		}
-		// what is removed is named by the document's own id; a room that was left and joined again has a new one
-		for (const { _id } of remove)
-			for (const [id, item] of this.items) if ((item as { _id?: string })._id === _id && !byDocument.has(_id)) this.items.delete(id);
-		this.#since = newest;
-	}
-
-	/** All of it is asked for the next time. */
-	forget(): void {
-		this.#since = undefined;
-		this.items.clear();
-	}
-}
 
 export class Participant {
 	readonly rest: Rest;
@@ -110,10 +71,10 @@ export class Participant {
 	#account: Account;
 	#serving: Serving;
 	#rooms = new Mirror<Room>('rooms.get', (room) => room._id);
-	#subscriptions = new Mirror<any>('subscriptions.get', (subscription) => subscription.rid);
+	#subscriptions = new Mirror<Subscription & Document>('subscriptions.get', (subscription) => subscription.rid);
 	#syncs = new Map<string, RoomSync>();
-	#settled = new Map<string, string>(); // room -> what it looked like when it was last ready
-	#askAgain = new Map<string, number>(); // room without a grant -> time
+	#settled = new Map<string, { looks: string; until: number }>(); // room -> what it looked like when there was nothing left to do
+	#rewrap = new Set<string>(); // rooms whose key is stored for a former key pair
 	#askedForKeys = 0;
 	#state: ParticipantState = { phase: 'idle', warnings: [], rooms: {} };
 	#introduced = false;
@@ -121,6 +82,8 @@ export class Participant {
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#started = false;
 	#failures = 0;
+	#dueAt = Infinity; // of #timer
+	#notBefore = 0; // the server has asked for patience
 
 	constructor(options: ParticipantOptions) {
 		this.#options = options;
@@ -145,13 +108,15 @@ export class Participant {
 
 	/** No more passes; resolves when the one under way has ended. */
 	async stop(): Promise<void> {
-		this.#started = false;
-		clearTimeout(this.#timer);
-		this.#client.off('event', this.#onEvent);
+		this.#end();
 		await this.#pass;
+		if (this.#state.phase !== 'stopped') this.#set({ ...this.#state, phase: 'idle' });
 	}
 
-	/** One pass; a call while one is under way gives that one. Never rejects: the state says how it went. */
+	/**
+	 * One pass; a call while one is under way gives that one, and while the server has asked for patience there is none. Never rejects: the state
+	 * says how it went.
+	 */
 	sync(): Promise<ParticipantState> {
 		this.#pass ??= this.#run().finally(() => {
 			this.#pass = undefined;
@@ -160,36 +125,40 @@ export class Participant {
 	}
 
 	#onEvent = (event: E2eedEvent): void => {
-		if (event.type === 'room.authorized' && event.roomId) {
-			this.#askAgain.delete(event.roomId);
-			this.#settled.delete(event.roomId);
-			this.#serving.forget(event.roomId);
-		}
+		if (event.roomId) this.#settled.delete(event.roomId);
+		if (event.type === 'room.authorized') this.#serving.forget(event.roomId!);
 		if (['room.authorized', 'room.deauthorized', 'identity.rotated'].includes(event.type)) this.#soon(0);
 	};
 
+	/** A pass in @waitMs, or earlier where one is due earlier. */
 	#soon(waitMs: number): void {
-		if (!this.#started) return;
+		const at = Math.max(this.#notBefore, Date.now() + waitMs);
+		if (!this.#started || at >= this.#dueAt) return;
 		clearTimeout(this.#timer);
+		this.#dueAt = at;
 		this.#timer = setTimeout(() => {
+			this.#dueAt = Infinity;
 			// behind a pass under way, which may be past what this one is for
 			void (this.#pass ?? Promise.resolve()).then(() => this.sync()).then(() => this.#soon(this.#wait()));
-		}, waitMs);
+		}, at - Date.now());
 	}
 
 	#wait(): number {
 		const { intervalMs = INTERVAL_MS } = this.#options;
 		const spread = 0.8 + Math.random() * 0.4; // several servers do not come at once
-		if (this.#retryAfterMs !== undefined) return this.#retryAfterMs + intervalMs * (spread - 0.8);
 		return Math.min(LONGEST_WAIT_MS, intervalMs * 2 ** Math.min(this.#failures, 8)) * spread;
 	}
 
-	#retryAfterMs: number | undefined;
+	#end(): void {
+		clearTimeout(this.#timer);
+		this.#dueAt = Infinity;
+		if (this.#started) this.#client.off('event', this.#onEvent);
+		this.#started = false;
+	}
 
 	async #run(): Promise<ParticipantState> {
-		if (this.#state.phase === 'stopped') return this.state;
+		if (this.#state.phase === 'stopped' || Date.now() < this.#notBefore) return this.state;
 		const rooms: ParticipantState['rooms'] = {};
-		this.#retryAfterMs = undefined;
 		try {
 			await this.#introduce();
 			await this.#rooms.refresh(this.rest);
@@ -197,19 +166,14 @@ export class Participant {
 			const encrypted = [...this.#rooms.items.values()].filter(
 				({ _id, t, encrypted }) => encrypted === true && (t === 'p' || t === 'd') && this.#subscriptions.items.has(_id),
 			);
-			const replaced = await this.#account.settle(encrypted.map(({ _id }) => _id));
-			if (replaced) this.#settled.clear();
-			for (const room of encrypted) {
-				if (replaced && room.e2eKeyId) await this.#inRoom(room, (sync) => sync.republish(room.e2eKeyId!).then(() => undefined));
-				rooms[room._id] = await this.#syncRoom(room);
-			}
+			if (await this.#account.settle(encrypted.map(({ _id }) => _id))) for (const { _id } of encrypted) this.#rewrap.add(_id);
+			for (const room of encrypted) rooms[room._id] = await this.#syncRoom(room);
 			for (const roomId of this.#syncs.keys()) if (!(roomId in rooms)) this.#leave(roomId);
 			await this.#ask(rooms);
 			if (this.#options.serveMembers !== false) await this.#serve(encrypted, rooms);
 			this.#failures = 0;
 			this.#set({ phase: 'running', rooms, warnings: this.#state.warnings });
 		} catch (error) {
-			if (!(error instanceof E2eedError)) throw error;
 			this.#failed(error, { ...this.#state.rooms, ...rooms });
 		}
 		return this.state;
@@ -224,41 +188,42 @@ export class Participant {
 		this.#introduced = true;
 	}
 
-	/** @work in a room; what is wrong with the room alone becomes its state. */
-	async #inRoom(room: Room, work: (sync: RoomSync) => Promise<RoomState | undefined>): Promise<RoomState | undefined> {
-		let sync = this.#syncs.get(room._id);
-		if (!sync) this.#syncs.set(room._id, (sync = new RoomSync(room._id, this.#client, this.rest, this.#options.createRoomKeys ?? true)));
+	/** A room's step, where something has changed since there was nothing left to do. What is wrong with the room alone becomes its state. */
+	async #syncRoom(room: Room): Promise<RoomState> {
+		const { _id: roomId, e2eKeyId: keyId } = room;
+		const former = this.#state.rooms[roomId];
+		const settled = this.#settled.get(roomId);
+		const fresh = former !== undefined && settled !== undefined && settled.until > Date.now();
+		let sync = this.#syncs.get(roomId);
+
+		if (!sync) this.#syncs.set(roomId, (sync = new RoomSync(roomId, this.#client, this.rest, this.#options.createRoomKeys ?? true)));
+		if (fresh && former.phase === 'no-grant') return former;
+		const settle = (looks: string) => this.#settled.set(roomId, { looks, until: Date.now() + LOOK_AGAIN_MS });
 		try {
-			return await work(sync);
+			const { E2EKey, E2ESuggestedKey } = this.#subscriptions.items.get(roomId)!;
+			const looks = JSON.stringify([keyId, E2EKey, E2ESuggestedKey, await sync.currentKid()]);
+			const rewrap = this.#rewrap.has(roomId);
+			if (fresh && settled.looks === looks && !rewrap) return former;
+			const state = await sync.step(keyId, rewrap);
+			this.#rewrap.delete(roomId);
+			this.#settled.delete(roomId);
+			if (state.phase === 'ready' || state.phase === 'waiting') settle(looks);
+			return state;
 		} catch (error) {
 			if (!(error instanceof E2eedError)) throw error;
-			const keyId = room.e2eKeyId;
 			if (error.reason === 'ROOM_NOT_AUTHORIZED') {
-				this.#askAgain.set(room._id, Date.now() + ASK_AGAIN_MS);
+				settle('');
 				return { phase: 'no-grant', keyId, why: error.message };
 			}
-			if (OF_ROOM.has(error.reason) || (error.reason === 'REST_FAILED' && error.data['status'] >= 400 && error.data['status'] < 500))
-				return { phase: 'failed', keyId, why: error.message };
-			throw error;
+			if (!OF_ROOM.has(error.reason) && !isRefusal(error)) throw error;
+			return { phase: 'failed', keyId, why: error.message };
 		}
-	}
-
-	async #syncRoom(room: Room): Promise<RoomState> {
-		const { E2EKey, E2ESuggestedKey } = this.#subscriptions.items.get(room._id);
-		const looks = JSON.stringify([room.e2eKeyId, E2EKey, E2ESuggestedKey]);
-		const former = this.#state.rooms[room._id];
-
-		if (former?.phase === 'ready' && this.#settled.get(room._id) === looks) return former;
-		if (former?.phase === 'no-grant' && (this.#askAgain.get(room._id) ?? 0) > Date.now()) return former;
-		const state = (await this.#inRoom(room, (sync) => sync.step(room.e2eKeyId)))!;
-		if (state.phase === 'ready' && state.keyId === room.e2eKeyId) this.#settled.set(room._id, looks);
-		return state;
 	}
 
 	#leave(roomId: string): void {
 		this.#syncs.delete(roomId);
 		this.#settled.delete(roomId);
-		this.#askAgain.delete(roomId);
+		this.#rewrap.delete(roomId);
 	}
 
 	/** Lets members' clients know that keys are missing; they look by themselves, too. */
@@ -266,20 +231,26 @@ export class Participant {
 		if (!Object.values(rooms).some(({ phase, keyId }) => phase === 'waiting' && keyId) || Date.now() - this.#askedForKeys < ASK_AGAIN_MS) return;
 		this.#askedForKeys = Date.now();
 		const method = 'e2e.requestSubscriptionKeys';
-		await this.rest.post(`method.call/${method}`, { message: JSON.stringify({ msg: 'method', id: '1', method, params: [] }) });
+		try {
+			await this.rest.post(`method.call/${method}`, { message: JSON.stringify({ msg: 'method', id: '1', method, params: [] }) });
+		} catch (error) {
+			if (!isRefusal(error)) throw error; // a server that knows no such method has clients that look by themselves
+		}
 	}
 
 	async #serve(encrypted: Room[], rooms: ParticipantState['rooms']): Promise<void> {
 		await this.#serving.pass(
 			encrypted
-				.filter(({ _id, e2eKeyId }) => e2eKeyId && rooms[_id]?.phase === 'ready')
-				.map(({ _id, e2eKeyId, usersWaitingForE2EKeys = [] }) => ({
-					roomId: _id, keyId: e2eKeyId!, queue: usersWaitingForE2EKeys.some(({ userId }) => userId !== this.rest.userId),
+				.filter(({ _id }) => rooms[_id]?.phase === 'ready')
+				.map(({ _id, usersWaitingForE2EKeys = [] }) => ({
+					roomId: _id, keyId: rooms[_id]!.keyId!, queue: usersWaitingForE2EKeys.some(({ userId }) => userId !== this.rest.userId),
 				})),
 		);
 	}
 
-	#failed(error: E2eedError, rooms: ParticipantState['rooms']): void {
+	#failed(thrown: unknown, rooms: ParticipantState['rooms']): void {
+		// whatever else is thrown comes of an answer that is none of Rocket.Chat's
+		const error = thrown instanceof E2eedError ? thrown : new E2eedError('INTERNAL', `the pass has failed (${String(thrown)})`);
 		const { reason } = error;
 		const state = (phase: ParticipantState['phase'], message = error.message) => this.#set({ phase, reason, message, rooms, warnings: this.#state.warnings });
 
@@ -298,14 +269,10 @@ export class Participant {
 				state('blocked');
 				break;
 			default:
-				this.#retryAfterMs = Number(error.data['retryAfterMs']) || undefined;
+				this.#notBefore = Date.now() + (Number(error.data['retryAfterMs']) || 0);
 				state('troubled');
 		}
-		if (this.#state.phase === 'stopped') {
-			this.#started = false;
-			clearTimeout(this.#timer);
-			this.#client.off('event', this.#onEvent);
-		}
+		if (this.#state.phase === 'stopped') this.#end();
 	}
 
 	#set(state: ParticipantState): void {

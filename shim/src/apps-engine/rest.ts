@@ -11,6 +11,8 @@ export interface RestOptions {
 	/** the bot user, and a personal access token of its own */
 	userId: string;
 	authToken: string;
+	/** for an answer to come; 60,000 by default, ten times as long for files */
+	timeoutMs?: number;
 }
 
 /** What the server can do, by its version. */
@@ -26,6 +28,9 @@ export interface ServerAbilities {
 type Query = Record<string, string | number | string[] | undefined>;
 
 const DEFAULT_RETRY_MS = 60_000; // the server's default window
+const LONGEST_RETRY_MS = 5 * 60_000; // its clock may be another than ours
+const TIMEOUT_MS = 60_000;
+const FILE_TIMES = 10;
 const FILE = /^\/file-upload\/[\w-]+\/[^/\\?#]*$/;
 const REDIRECTS = new Set([301, 302, 303, 307, 308]);
 
@@ -45,10 +50,13 @@ function queryText(query: Query): string {
 
 function retryAfterMs(answer: HttpResponse, text: string): number {
 	const reset = Number(answer.header('x-ratelimit-reset'));
-	if (reset > 0) return Math.max(1000, reset - Date.now());
 	const seconds = /(\d+) seconds/.exec(text)?.[1];
-	return seconds ? Number(seconds) * 1000 : DEFAULT_RETRY_MS;
+	const told = reset > 0 ? reset - Date.now() : seconds ? Number(seconds) * 1000 : DEFAULT_RETRY_MS;
+	return Math.min(LONGEST_RETRY_MS, Math.max(1000, told));
 }
+
+/** The server has understood, and does not want to. */
+export const isRefusal = (error: unknown): boolean => error instanceof E2eedError && error.reason === 'REST_FAILED' && error.data['status'] >= 400 && error.data['status'] < 500;
 
 export class Rest {
 	readonly userId: string;
@@ -57,9 +65,11 @@ export class Rest {
 	#wire: Wire;
 	#base: string;
 	#headers: { [name: string]: string };
+	#timeoutMs: number;
 	#abilities: Promise<ServerAbilities> | undefined;
 
-	constructor({ http, serverUrl, userId, authToken }: RestOptions) {
+	constructor({ http, serverUrl, userId, authToken, timeoutMs = TIMEOUT_MS }: RestOptions) {
+		this.#timeoutMs = timeoutMs;
 		this.#wire = wireOf(http);
 		this.binary = this.#wire.binary;
 		this.#base = serverUrl.replace(/\/+$/, '');
@@ -129,7 +139,7 @@ export class Rest {
 	async #call(method: 'GET' | 'POST', path: string, query: string, body?: string | Uint8Array, contentType?: string): Promise<any> {
 		const answer = await this.#send(method, `/api/v1/${path}${query}`, body, contentType);
 		const data = this.#parse(answer);
-		if (answer.status !== 200 || data.success === false) throw this.#errorOf(answer, path, data);
+		if (answer.status !== 200 || data.success !== true) throw this.#errorOf(answer, path, data);
 		return data;
 	}
 
@@ -139,12 +149,19 @@ export class Rest {
 	}
 
 	async #sendTo(url: string, path: string, request: Omit<HttpRequest, 'url'>): Promise<HttpResponse> {
+		const timeoutMs = this.#timeoutMs * (typeof request.body === 'object' || FILE.test(path) ? FILE_TIMES : 1);
+		let timer: ReturnType<typeof setTimeout> | undefined;
+		const late = new Promise<never>((_, reject) => {
+			timer = setTimeout(() => reject(new E2eedError('REST_FAILED', `${path.split('?')[0]}: no answer within ${timeoutMs} ms`, { data: { status: 0 } })), timeoutMs);
+		});
 		try {
-			return await this.#wire.send({ url, ...request });
+			return await Promise.race([this.#wire.send({ url, ...request }), late]);
 		} catch (error: any) {
 			if (error instanceof E2eedError) throw error;
 			// not the error's own text: it is not ours, and may hold the request
 			throw new E2eedError('REST_FAILED', `${path.split('?')[0]}: the server cannot be reached (${error?.cause?.code ?? error?.code ?? error?.name ?? 'unknown error'})`, { data: { status: 0 } });
+		} finally {
+			clearTimeout(timer);
 		}
 	}
 
@@ -162,7 +179,9 @@ export class Rest {
 		const errorType = typeof data.errorType === 'string' ? data.errorType : undefined;
 		if (status === 401) return new E2eedError('REST_UNAUTHORIZED', `${path}: the server does not accept the user's access token`, { data: { status } });
 		if (status === 429) return new E2eedError('RATE_LIMITED', `${path}: too many calls`, { data: { status, retryAfterMs: retryAfterMs(answer, String(data.error)) } });
-		const why = REDIRECTS.has(status) ? 'serverUrl is not the server itself: it refers to another address' : `refused (${errorType ?? `status ${status}`})`;
+		let why = `refused (${errorType ?? `status ${status}`})`;
+		if (REDIRECTS.has(status)) why = 'serverUrl is not the server itself: it refers to another address';
+		else if (status === 200 && data.success === undefined) why = 'not the answer of a Rocket.Chat server';
 		return new E2eedError('REST_FAILED', `${path}: ${why}`, { data: { status, errorType } });
 	}
 }

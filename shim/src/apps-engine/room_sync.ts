@@ -2,7 +2,7 @@
 //
 // Each step looks at the server's state as it is now and moves on from there, so it does not matter who took the step before: this process, one
 // that died in the midst, or the same app on another server.
-import { type Calls, E2eedError, type OldRoomKey, type Result, type RoomKeyState } from '../index';
+import { type Calls, E2eedError, type OldRoomKey, type RoomKeyState } from '../index';
 import type { Rest } from './rest';
 
 export type RoomClient = Pick<Calls, 'createRoomKey' | 'getEncryptedRoomKey' | 'importRoomKey' | 'importRoomKeys' | 'listRoomKeys'>;
@@ -34,9 +34,13 @@ export interface Subscription {
 }
 
 const WRAPPED_CHARS = 344; // base64 of an RSA-2048 ciphertext, at the end of an E2EKey (interop.md, section 1)
-const UUID_CHARS = 36; // only such ids belong to one key each
+const UNIQUE = /^[0-9a-f]{12}$|^.{36}$/; // a hash, a UUID; ids of before Rocket.Chat 7.0 belong to all keys (interop.md, section 2)
 
 const prefixOf = (key: string): string => key.slice(0, Math.max(0, key.length - WRAPPED_CHARS));
+/** Whether @key says of itself that it is the one with this id; some clients write none. */
+const fits = (key: string, keyId: string | undefined): boolean => [keyId, ''].includes(prefixOf(key));
+const wellFormed = ({ e2eKeyId, E2EKey, ts }: OldRoomKey): boolean =>
+	typeof e2eKeyId === 'string' && /^[\x20-\x7e]{1,64}$/.test(e2eKeyId) && typeof E2EKey === 'string' && (ts === undefined || typeof ts === 'string');
 
 /** Errors that say of the key itself that it is of no use. */
 const UNUSABLE = new Set(['KEY_UNWRAP_FAILED', 'INVALID_KEY', 'INVALID_PARAMS', 'MALFORMED_ENVELOPE']);
@@ -59,27 +63,42 @@ export class RoomSync {
 		this.#create = create;
 	}
 
-	/** Brings both sides together. @keyId: of the room, as just read. Rejects where the pass cannot go on: see Participant. */
-	async step(keyId: string | undefined): Promise<RoomState> {
+	/** Of the key that the daemon encrypts with. Rejects with ROOM_NOT_AUTHORIZED. */
+	async currentKid(): Promise<string | undefined> {
+		return (await this.#client.listRoomKeys({ roomId: this.roomId })).keys.find(({ state }) => state === 'current')?.kid;
+	}
+
+	/**
+	 * Brings both sides together. @known: the id of the room's key, as just read. @rewrap: the key is stored for a former key pair, to be stored anew.
+	 * Rejects where the pass cannot go on: see Participant.
+	 */
+	async step(known: string | undefined, rewrap: boolean): Promise<RoomState> {
 		const subscription = await this.#subscription();
 
-		if (!subscription) return { phase: 'failed', keyId, why: 'the bot user is not a member' };
+		if (!subscription) return { phase: 'failed', keyId: known, why: 'the bot user is not a member' };
+		const { E2EKey, E2ESuggestedKey } = subscription;
 		await this.#importHistory(subscription);
+		// the room may have been given another key since it was read: a key must not get the id of another
+		const doubted = [E2EKey, E2ESuggestedKey].some((key) => key && !fits(key, known));
+		const keyId = doubted ? await this.#keyId() : known;
+
 		if (keyId === undefined) return this.#makeKey();
-		if (subscription.E2EKey && (await this.#adopt(subscription.E2EKey, keyId))) {
-			if (subscription.E2ESuggestedKey) await this.#weigh(subscription.E2ESuggestedKey, keyId);
-			return { phase: 'ready', keyId };
+		if (E2EKey && (await this.#adopt(E2EKey, keyId))) {
+			if (E2ESuggestedKey) await this.#weigh(E2ESuggestedKey, keyId, E2EKey);
+			return rewrap ? this.#publishOwn(keyId) : { phase: 'ready', keyId };
 		}
-		if (subscription.E2ESuggestedKey && (await this.#tryOn(subscription.E2ESuggestedKey, keyId))) return this.#accept(keyId);
+		if (E2ESuggestedKey) {
+			if (await this.#tryOn(E2ESuggestedKey, keyId)) return this.#accept(E2ESuggestedKey, keyId);
+			await this.#reject();
+		}
 		if (await this.#holds(keyId)) return this.#publishOwn(keyId);
-		return subscription.E2EKey
-			? { phase: 'failed', keyId, why: 'the key stored for the bot user does not open: another key pair was its once. A reset of the room key mends it' }
+		return E2EKey
+			? { phase: 'failed', keyId, why: 'the key stored for the bot user does not open: another key pair was its once, or another key the room\'s. A reset of the room key mends it' }
 			: { phase: 'waiting', keyId };
 	}
 
-	/** Stores the room's key for the bot user anew, wrapped for the app's present key pair. */
-	async republish(keyId: string): Promise<void> {
-		if (await this.#holds(keyId)) await this.#publishOwn(keyId);
+	async #keyId(): Promise<string | undefined> {
+		return (await this.#rest.get('rooms.info', { roomId: this.roomId })).room?.e2eKeyId;
 	}
 
 	async #subscription(): Promise<Subscription | undefined> {
@@ -87,10 +106,17 @@ export class RoomSync {
 	}
 
 	async #importHistory({ oldRoomKeys = [], suggestedOldRoomKeys = [] }: Subscription): Promise<void> {
+		const { roomId } = this;
 		const keys = [...oldRoomKeys, ...suggestedOldRoomKeys].map(({ e2eKeyId, E2EKey, ts }) => ({ e2eKeyId, E2EKey, ts }));
 		const now = JSON.stringify(keys);
 		if (keys.length === 0 || now === this.#history) return;
-		await this.#client.importRoomKeys({ roomId: this.roomId, keys }); // what does not open was wrapped for a former key pair
+		// what does not open was wrapped for a former key pair; what is not even of the right form spoils its own import alone
+		for (const some of keys.every(wellFormed) ? [keys] : keys.map((key) => [key]))
+			try {
+				await this.#client.importRoomKeys({ roomId, keys: some });
+			} catch (error) {
+				if (!unusable(error)) throw error;
+			}
 		this.#history = now;
 	}
 
@@ -108,8 +134,10 @@ export class RoomSync {
 			await this.#rest.post('e2e.setRoomKeyID', { rid: this.roomId, keyID: kid });
 		} catch (error) {
 			if (!refusedWith(error, 'error-room-e2e-key-already-exists')) throw error; // the next pass sees whether it was set
-			this.#made = undefined;
-			return { phase: 'waiting', why: 'another member was faster to make a key' };
+			this.#made = undefined; // nobody was given it
+			const winner = await this.#keyId();
+			if (winner === undefined) throw error;
+			return this.step(winner, false); // the daemon takes the abandoned key for the current one, which is to end now
 		}
 		this.#made = undefined;
 		await this.#store(key);
@@ -121,52 +149,48 @@ export class RoomSync {
 		await this.#rest.post('e2e.updateGroupKey', { uid: this.#rest.userId, rid: this.roomId, key });
 	}
 
-	/** The time is that of the first import: servers want to be told one for each key of a history. */
-	#import(key: string, kid: string, makeCurrent: boolean): Promise<Result<'importRoomKey'>> {
-		return this.#client.importRoomKey({ roomId: this.roomId, key, kid, makeCurrent, ts: new Date().toISOString() });
+	/** Has the daemon encrypt with @key from now on. Gives whether it is this room key, and opens. */
+	async #adopt(key: string, keyId: string): Promise<boolean> {
+		return (await this.#import(key, keyId, true)) !== undefined;
 	}
 
-	/** Has the daemon encrypt with @key from now on. Gives whether it opens. */
-	async #adopt(key: string, keyId: string): Promise<boolean> {
+	/** What an offered key is, if it is for this room key and opens; a trial puts it into the history at most. */
+	async #tryOn(offered: string, keyId: string): Promise<RoomKeyState | undefined> {
+		return this.#import(offered, keyId, false);
+	}
+
+	async #import(key: string, kid: string, makeCurrent: boolean): Promise<RoomKeyState | undefined> {
+		if (!fits(key, kid)) return undefined;
 		try {
-			await this.#import(key, keyId, true);
-			return true;
+			// with a time, since the key will be handed on in somebody's history one day, where the server wants one
+			return (await this.#client.importRoomKey({ roomId: this.roomId, key, kid, makeCurrent, ts: new Date().toISOString() })).state;
 		} catch (error) {
-			if (unusable(error)) return false;
+			if (unusable(error)) return undefined;
 			throw error;
 		}
 	}
 
-	/** What an offered key is, if it is for this room key and opens; a trial puts it into the history at most. What does not is sent back. */
-	async #tryOn(offered: string, keyId: string): Promise<RoomKeyState | undefined> {
-		const prefix = prefixOf(offered);
-		if (prefix === keyId || prefix === '')
-			try {
-				return (await this.#import(offered, keyId, false)).state;
-			} catch (error) {
-				if (!unusable(error)) throw error;
-			}
-		await this.#reject();
-		return undefined;
-	}
-
 	/** An offer to one who has the key: the same key is taken, so that the offer is off the table; another one must not replace it. */
-	async #weigh(offered: string, keyId: string): Promise<void> {
-		const state = await this.#tryOn(offered, keyId);
-		if (state === 'current') await this.#accept(keyId);
-		else if (state === 'old') await this.#reject();
+	async #weigh(offered: string, keyId: string, working: string): Promise<void> {
+		if ((await this.#tryOn(offered, keyId)) === 'current') await this.#accept(offered, keyId, working);
+		else await this.#reject();
 	}
 
-	async #accept(keyId: string): Promise<RoomState> {
+	/** @working: what was stored before, and works; it is not given up for another key. */
+	async #accept(offered: string, keyId: string, working?: string): Promise<RoomState> {
 		try {
 			await this.#rest.post('e2e.acceptSuggestedGroupKey', { rid: this.roomId });
 		} catch (error) {
 			if (!refusedWith(error, 'error-no-suggested-key-available')) throw error; // accepted by another server, or withdrawn
 		}
-		// the server has taken what was offered by then, which need not be what was looked at
 		const stored = (await this.#subscription())?.E2EKey;
-		if (stored && (await this.#adopt(stored, keyId))) return { phase: 'ready', keyId };
-		return (await this.#holds(keyId)) ? this.#publishOwn(keyId) : { phase: 'waiting', keyId };
+		if (!stored || !fits(stored, keyId)) return { phase: 'waiting', keyId }; // the room was given another key meanwhile
+		// the server has taken what was offered by then, which need not be what was looked at
+		const state = stored === offered ? 'current' : await this.#tryOn(stored, keyId);
+		const good = state === 'current' || (state && !working) ? stored : working ?? offered;
+		if (good !== stored) await this.#store(good);
+		await this.#adopt(good, keyId);
+		return { phase: 'ready', keyId };
 	}
 
 	async #reject(): Promise<void> {
@@ -177,13 +201,15 @@ export class RoomSync {
 		}
 	}
 
-	/** Whether the daemon has the key with this id. Ids of before Rocket.Chat 7.13 belong to many keys, so of these it is not known. */
+	/** Whether the daemon has the key with this id. Where an id says nothing of the key, this is not known. */
 	async #holds(keyId: string): Promise<boolean> {
-		if (keyId.length !== UUID_CHARS) return false;
+		if (!UNIQUE.test(keyId)) return false;
 		return (await this.#client.listRoomKeys({ roomId: this.roomId })).keys.some(({ kid }) => kid === keyId);
 	}
 
 	async #publishOwn(keyId: string): Promise<RoomState> {
+		// who has a key stored is given no other: one of before a reset must not get there
+		if ((await this.#keyId()) !== keyId) return { phase: 'waiting', keyId };
 		const { key } = await this.#client.getEncryptedRoomKey({ roomId: this.roomId, kid: keyId });
 		await this.#store(key);
 		await this.#adopt(key, keyId);

@@ -1,10 +1,19 @@
 // Handing room keys to members who wait for them, as every member's client does.
-import { type Calls, E2eedError, type OldRoomKey } from '../index';
-import type { Rest } from './rest';
+import { type Calls, E2eedError, type Result, type Timestamp } from '../index';
+import { isRefusal, type Rest } from './rest';
 
 const ROOMS_AT_ONCE = 10;
 const RECIPIENTS_AT_ONCE = 100; // the daemon's limit
 const RECIPIENTS_A_PASS = 200;
+const LEFT_ALONE_MS = 5 * 60_000;
+
+type Wrapped = Result<'wrapRoomKey'>['users'][number];
+
+/** The server wants a time with each old key, as text; it orders nothing by it, so where none is known now does. */
+function forServer({ oldKeys, ...user }: Wrapped): object {
+	const text = (ts: Timestamp | undefined) => (typeof ts === 'string' ? ts : (ts ? new Date(ts.$date) : new Date()).toISOString());
+	return { ...user, ...(oldKeys && { oldKeys: oldKeys.map((key) => ({ ...key, ts: text(key.ts) })) }) };
+}
 
 /** A room whose key the app has. */
 export interface ServedRoom {
@@ -14,14 +23,11 @@ export interface ServedRoom {
 	queue: boolean;
 }
 
-/** The server takes no old key without a time, which is all that it is used for; where it is not known, that of now is as good as any. */
-const dated = (key: OldRoomKey): OldRoomKey => ({ ...key, ts: key.ts ?? new Date().toISOString() });
-
 export class Serving {
 	#client: Pick<Calls, 'wrapRoomKey'>;
 	#rest: Rest;
 	#next = 0; // rooms without a queue come in turn: the queue holds 50 at most, and may miss one
-	#forbidden = new Set<string>();
+	#leftAlone = new Map<string, number>(); // room -> until when
 	#hopeless = new Map<string, string>(); // room and user -> public key that cannot be wrapped for
 
 	constructor(client: Pick<Calls, 'wrapRoomKey'>, rest: Rest) {
@@ -31,12 +37,12 @@ export class Serving {
 
 	/** Grants have changed. */
 	forget(roomId: string): void {
-		this.#forbidden.delete(roomId);
+		this.#leftAlone.delete(roomId);
 	}
 
 	/** Gives how many members were handed a key. */
 	async pass(rooms: ServedRoom[]): Promise<number> {
-		const chosen = this.#choose(rooms.filter(({ roomId }) => !this.#forbidden.has(roomId)));
+		const chosen = this.#choose(rooms.filter(({ roomId }) => (this.#leftAlone.get(roomId) ?? 0) <= Date.now()));
 		if (chosen.length === 0) return 0;
 		const { usersWaitingForE2EKeys = {} } = await this.#rest.get('e2e.fetchUsersWaitingForGroupKey', { roomIds: chosen.map(({ roomId }) => roomId) });
 		const { oldKeys } = await this.#rest.server();
@@ -67,21 +73,22 @@ export class Serving {
 	}
 
 	async #serve(roomId: string, keyId: string, recipients: { _id: string; public_key: string }[], history: boolean): Promise<number> {
-		let wrapped;
 		try {
-			wrapped = await this.#client.wrapRoomKey({ roomId, recipients, history });
+			const wrapped = await this.#client.wrapRoomKey({ roomId, recipients, history });
+			for (const { _id } of wrapped.failed) {
+				const recipient = recipients.find((each) => each._id === _id);
+				if (recipient) this.#hopeless.set(`${roomId}/${_id}`, recipient.public_key);
+			}
+			// the room may have been given another key since it was looked at, by this app or by others: the wrong one would be taken for it
+			const users = wrapped.users.filter(({ key }) => key.startsWith(keyId)).map(forServer);
+			if (users.length === 0 || (await this.#rest.get('rooms.info', { roomId })).room?.e2eKeyId !== keyId) return 0;
+			await this.#rest.post('e2e.provideUsersSuggestedGroupKeys', { usersSuggestedGroupKeys: { [roomId]: users } });
+			return users.length;
 		} catch (error) {
-			if (!(error instanceof E2eedError) || error.reason !== 'ROOM_NOT_AUTHORIZED') throw error;
-			this.#forbidden.add(roomId); // left to the room's people
+			// without `distribute`, or refused by the server: this room is left to its people
+			if (!(error instanceof E2eedError) || !(error.reason === 'ROOM_NOT_AUTHORIZED' || isRefusal(error))) throw error;
+			this.#leftAlone.set(roomId, Date.now() + LEFT_ALONE_MS);
 			return 0;
 		}
-		for (const { _id } of wrapped.failed) {
-			const recipient = recipients.find((each) => each._id === _id);
-			if (recipient) this.#hopeless.set(`${roomId}/${_id}`, recipient.public_key);
-		}
-		// the key may have been replaced since the room was looked at
-		const users = wrapped.users.filter(({ key }) => key.startsWith(keyId)).map((user) => ({ ...user, ...(user.oldKeys && { oldKeys: user.oldKeys.map(dated) }) }));
-		if (users.length > 0) await this.#rest.post('e2e.provideUsersSuggestedGroupKeys', { usersSuggestedGroupKeys: { [roomId]: users } });
-		return users.length;
 	}
 }

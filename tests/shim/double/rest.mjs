@@ -216,6 +216,7 @@ function download({ rc, user }, fileId) {
 export async function serve(rc, { rateLimit = true, pages = {} } = {}) {
 	const windows = new Map(); // route and address -> { start, calls }
 	const failures = []; // { path, how }
+	const hooks = []; // { path, when, hook }
 	const requests = []; // { method, path, status }
 
 	const limited = (route, address, user) => {
@@ -262,11 +263,17 @@ export async function serve(rc, { rateLimit = true, pages = {} } = {}) {
 		const bytes = Buffer.concat(chunks);
 		rc.watch.look(`${request.method} ${request.url} ${JSON.stringify(request.headers)}`, `request line or headers of ${request.url.split('?')[0]}`);
 		rc.watch.look(bytes, `body of ${request.url.split('?')[0]}`);
+		const hooked = async (when) => {
+			const index = hooks.findIndex((each) => each.when === when && request.url.includes(each.path));
+			if (index >= 0) await hooks.splice(index, 1)[0].hook();
+		};
+		await hooked('before');
 		let result;
 		const failure = failures.findIndex(({ path }) => request.url.includes(path));
 		if (failure >= 0) {
 			const [{ how }] = failures.splice(failure, 1);
-			if (how === 'hang up') return request.socket.destroy();
+			if (how === 'carry out, then hang up') await answer(request, bytes);
+			if (how.endsWith?.('hang up')) return request.socket.destroy();
 			if (how.then) {
 				result = await answer(request, bytes).catch((error) => error); // carried out, and the answer is held back
 				await how;
@@ -280,6 +287,7 @@ export async function serve(rc, { rateLimit = true, pages = {} } = {}) {
 			const { status, message, details } = error;
 			result = { status, data: { success: false, error: message, errorType: error.error, ...(details && { details }) } };
 		}
+		await hooked('after');
 		requests.push({ method: request.method, path: request.url.split('?')[0].replace('/api/v1/', ''), status: result.status });
 		response.writeHead(result.status, { 'Content-Type': result.type ?? 'application/json', ...result.headers });
 		response.end(result.bytes ?? JSON.stringify(result.data));
@@ -288,8 +296,12 @@ export async function serve(rc, { rateLimit = true, pages = {} } = {}) {
 	return {
 		url: `http://127.0.0.1:${server.address().port}`,
 		requests,
-		// The next request whose URL has @path in it: 'hang up', an answer { status, data }, or a promise: carried out, and answered when that is fulfilled.
+		// The next request whose URL has @path in it: 'hang up', 'carry out, then hang up', an answer { status, headers?, data }, or a promise: carried out,
+		// and answered when that is fulfilled.
 		failNext: (path, how) => failures.push({ path, how }),
+		// Calls @hook before the next such request is carried out, or after that and before it is answered: what others do meanwhile.
+		before: (path, hook) => hooks.push({ path, when: 'before', hook }),
+		after: (path, hook) => hooks.push({ path, when: 'after', hook }),
 		close() {
 			server.closeAllConnections();
 			return new Promise((resolve) => server.close(resolve));

@@ -27,9 +27,9 @@ export class Member {
 
 	// ---- keys --------------------------------------------------------------------------------------------------------
 
-	// Makes the account's key pair and stores it, the private half under @passphrase.
-	async enableEncryption(passphrase) {
-		this.#identity = await rc.makeIdentity();
+	// Makes the account's key pair, where none is given, and stores it, the private half under @passphrase.
+	async enableEncryption(passphrase, identity = undefined) {
+		this.#identity = identity ?? await rc.makeIdentity();
 		const private_key = await rc.sealPrivateKey(this.#identity.privateText, { passphrase, userId: this.userId, iterations: 100_000 });
 		await this.api('POST', 'e2e.setUserPublicAndPrivateKeys', { public_key: this.#identity.publicText, private_key });
 	}

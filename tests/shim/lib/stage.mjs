@@ -1,6 +1,7 @@
 // A real daemon with an app on it, a server's double with the app's bot user, people, and Participants between them: what the tests of the Apps-Engine
 // layer share. Whatever a test opens is closed when it ends, and then nothing that was said may have reached the server in clear.
 import assert from 'node:assert/strict';
+import { test as nodeTest } from 'node:test';
 import { connect } from '../../../shim/dist/index.mjs';
 import { Participant } from '../../../shim/dist/apps-engine/index.mjs';
 import { startDaemon } from '../../e2e/lib/daemon.mjs';
@@ -13,6 +14,16 @@ export const ALL = ['read', 'write', 'create', 'distribute'];
 
 let serial = 0;
 
+// One that hangs fails.
+export const test = (name, body) => nodeTest(name, { timeout: 30_000 }, body);
+
+// RSA pairs take long to make, and no test minds that a person of this name has had the same before.
+const pairs = new Map();
+const pairOf = (username) => {
+	if (!pairs.has(username)) pairs.set(username, crypto.makeIdentity());
+	return pairs.get(username);
+};
+
 // One daemon for all tests of a file.
 export async function openDaemon() {
 	const daemon = await startDaemon({ config: { listen: { tcp: '127.0.0.1:0' } } });
@@ -21,7 +32,7 @@ export async function openDaemon() {
 
 class Stage {
 	#t;
-	#identity;
+	#watchers = new Map(); // Participant -> functions to call with its state
 
 	constructor(t, fields) {
 		this.#t = t;
@@ -36,9 +47,12 @@ class Stage {
 
 	// One of the app's servers: a Participant with a client of its own.
 	async participant(options = {}) {
+		const watchers = new Set();
 		const participant = new Participant({
-			client: options.client ?? await this.client(), http: fetch, serverUrl: this.server.url, userId: this.bot._id, authToken: this.botToken, ...options,
+			client: options.client ?? await this.client(), http: fetch, serverUrl: this.server.url, userId: this.bot._id, authToken: this.botToken,
+			onChange: (state) => watchers.forEach((watch) => watch(state)), ...options,
 		});
+		this.#watchers.set(participant, watchers);
 		this.#t.after(() => participant.stop());
 		return participant;
 	}
@@ -48,7 +62,7 @@ class Stage {
 		const user = this.rc.createUser(username);
 		const member = new Member({ url: this.server.url, userId: user._id, authToken: this.rc.createToken(user), username });
 		user.roles = ['user', 'admin']; // who would else be slowed by the server
-		if (!isNew) await member.enableEncryption('correct horse');
+		if (!isNew) await member.enableEncryption('correct horse', await pairOf(username));
 		return Object.assign(member, { user });
 	}
 
@@ -69,7 +83,8 @@ class Stage {
 		await owner.invite(roomId, this.bot._id);
 		await participant.sync();
 		await owner.serveWaiting(roomId);
-		const { rooms } = await participant.sync();
+		await participant.sync();
+		const { rooms } = await participant.sync(); // one more, for which nothing is left to do
 		assert.equal(rooms[roomId].phase, 'ready');
 		return roomId;
 	}
@@ -81,6 +96,20 @@ class Stage {
 	// What the server keeps for the bot in a room.
 	kept(roomId) {
 		return this.rc.subscription(roomId, this.bot._id);
+	}
+
+	// The state of @participant comes to match, looked at whenever it changes.
+	async becomes(participant, matches) {
+		if (matches(participant.state)) return participant.state;
+		return new Promise((resolve) => {
+			this.#watchers.get(participant).add((state) => matches(state) && resolve(state));
+		});
+	}
+
+	// The daemon no longer has any key of the room.
+	async forgetsKeys(roomId) {
+		await this.admin.call('deauthorizeRoom', { appId: this.appId, roomId, purgeKeys: true });
+		await this.grant(roomId);
 	}
 
 	say(text) {

@@ -1,0 +1,84 @@
+// One call, from when it is made until it is answered, refused, given up or too late: it settles once, whatever comes first.
+import { E2eedError } from './errors';
+import type { Method } from './protocol';
+import type { Outgoing } from './session';
+
+/** What is used of an AbortSignal. */
+export interface Abort {
+	readonly aborted: boolean;
+	addEventListener(type: 'abort', listener: () => void): void;
+	removeEventListener(type: 'abort', listener: () => void): void;
+}
+
+export interface CallOptions {
+	timeoutMs?: number;
+	/** the answer is then not waited for; what was sent may still be carried out */
+	signal?: Abort;
+}
+
+/** Who made it. */
+export interface Caller {
+	/** The daemon did not carry it out, since it is ending. True: the call will be sent to the next one. */
+	postponed(call: Call): boolean;
+	/** It has settled while it waited to be sent. */
+	givenUp(): void;
+}
+
+export interface Outcome {
+	resolve(result: any): void;
+	reject(error: E2eedError): void;
+	/** sees the result as it arrives, before what came behind it is looked at */
+	early?(result: any): void;
+}
+
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+export class Call implements Outgoing {
+	readonly id: number;
+	readonly method: Method;
+	readonly params: string;
+	/** it stands in the queue of calls that were not sent yet */
+	waits = false;
+	settled = false;
+	#caller: Caller;
+	#outcome: Outcome;
+	#timer: ReturnType<typeof setTimeout>;
+	#signal: Abort | undefined;
+	#abort: (() => void) | undefined;
+
+	constructor(id: number, method: Method, params: string, timeoutMs: number, signal: Abort | undefined, caller: Caller, outcome: Outcome) {
+		this.id = id;
+		this.method = method;
+		this.params = params;
+		this.#caller = caller;
+		this.#outcome = outcome;
+		this.#timer = setTimeout(() => {
+			this.refuse(new E2eedError('TIMEOUT', `${method}: no answer within ${timeoutMs} ms`, { data: { timeoutMs } }));
+		}, Math.min(timeoutMs, LONGEST_TIMER_MS));
+		if (!signal) return;
+		this.#signal = signal;
+		this.#abort = () => this.refuse(new E2eedError('ABORTED', `${method}: aborted`));
+		signal.addEventListener('abort', this.#abort);
+	}
+
+	answer(result: any): void {
+		if (this.settled) return;
+		this.#settle();
+		this.#outcome.early?.(result);
+		this.#outcome.resolve(result);
+	}
+
+	refuse(error: E2eedError): void {
+		if (this.settled) return;
+		if (error.reason === 'SHUTTING_DOWN' && this.#caller.postponed(this)) return;
+		this.#settle();
+		this.#outcome.reject(error);
+	}
+
+	#settle(): void {
+		this.settled = true;
+		clearTimeout(this.#timer);
+		if (this.#abort) this.#signal!.removeEventListener('abort', this.#abort);
+		if (this.waits) this.#caller.givenUp();
+	}
+}
