@@ -11,9 +11,9 @@ const APP = 'b2e6c1d4-7a53-4c1e-9f0b-3d8a5e4c2f17';
 const VARIABLES = `RC_APPS_${APP.toUpperCase().replace(/-/g, '_')}_E2EED`;
 
 const SANDBOXES = [
-	{ name: 'Apps-Engine 1.46, Deno 1.46', version: '7.0.3', open: (rc, options) => EngineHost.open(rc, { version: '7.0', deno: 'deno-1', ...options }) },
-	{ name: 'Apps-Engine 1.62, Deno 2.0', version: '7.10.0', open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: 'deno-2.0', ...options }) },
-	{ name: 'Apps-Engine 1.62, Deno 2.9', version: '7.13.0', open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: 'deno-2', ...options }) },
+	{ name: 'Apps-Engine 1.46, Deno 1.46', version: '7.0.3', open: (rc, options) => EngineHost.open(rc, { version: '7.0', deno: '1', ...options }) },
+	{ name: 'Apps-Engine 1.62, Deno 2.0', version: '7.10.0', open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: '2.0', ...options }) },
+	{ name: 'Apps-Engine 1.62, Deno 2.9', version: '7.13.0', open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: '2', ...options }) },
 	{ name: 'the Node runtime', version: '8.3.0', open: (rc, options) => NodeHost.open(rc, options) },
 ];
 
