@@ -13,9 +13,9 @@ const CONTENT = { algorithm: 'rc.v2.aes-sha2', kid: 'k', iv: 'i', ciphertext: 'c
 const VARIABLE = 'RC_APPS_0D5B8A4E_6C5E_4A53_9A55_5D6F0D3C7A11_WORD';
 
 const HOSTS = [
-	{ name: 'Apps-Engine 1.46 (Rocket.Chat 7.0), Deno 1.46', server: '7.0.3', runtime: /^deno 1|hidden/, open: (rc, options) => EngineHost.open(rc, { version: '7.0', deno: 'deno-1', ...options }) },
-	{ name: 'Apps-Engine 1.62 (Rocket.Chat 7.4 and later), Deno 2.0', server: '7.10.0', runtime: /^deno 2\.0/, open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: 'deno-2.0', ...options }) },
-	{ name: 'Apps-Engine 1.62 (Rocket.Chat 7.4 and later), Deno 2.9', server: '7.10.0', runtime: /^deno 2\.9/, open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: 'deno-2', ...options }) },
+	{ name: 'Apps-Engine 1.46 (Rocket.Chat 7.0), Deno 1.46', server: '7.0.3', runtime: /^deno 1|hidden/, open: (rc, options) => EngineHost.open(rc, { version: '7.0', deno: '1', ...options }) },
+	{ name: 'Apps-Engine 1.62 (Rocket.Chat 7.4 and later), Deno 2.0', server: '7.10.0', runtime: /^deno 2\.0/, open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: '2.0', ...options }) },
+	{ name: 'Apps-Engine 1.62 (Rocket.Chat 7.4 and later), Deno 2.9', server: '7.10.0', runtime: /^deno 2\.9/, open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: '2', ...options }) },
 	{ name: 'the Node runtime', server: '8.3.0', runtime: /^node/, open: (rc, options) => NodeHost.open(rc, options) },
 ];
 

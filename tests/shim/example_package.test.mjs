@@ -54,7 +54,7 @@ test('the official packager makes a package of it that the engines enable', asyn
 	assert.deepEqual([events, permissions], [ours.implements, ours.permissions]);
 	assert.ok(new AdmZip(official).getEntry(classFile.replace(/\.ts$/, '.js')));
 
-	for (const [version, deno] of [['7.0', 'deno-1'], ['7.9', 'deno-2']])
+	for (const [version, deno] of [['7.0', '1'], ['7.9', '2']])
 		await t.test(`Apps-Engine of Rocket.Chat ${version}`, async (t) => {
 			const host = await EngineHost.open(new RocketChat(), { version, deno });
 			t.after(() => host.close());

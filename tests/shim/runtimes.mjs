@@ -6,11 +6,11 @@
 // where the app's manifest lists `networking` or lists nothing; its Node process has no such flag, and Node asks for one since 25.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { accessSync, chmodSync, constants, mkdtempSync, rmSync } from 'node:fs';
-import { createRequire } from 'node:module';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { denoProgram, nodeProgram } from './programs.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 export const SHIM = join(HERE, '../../shim');
@@ -21,20 +21,6 @@ const NOTHING = { unix: false, abstract: false, tcp: false };
 
 const denoFolder = mkdtempSync(join(tmpdir(), 'e2eed-deno-'));
 process.on('exit', () => rmSync(denoFolder, { recursive: true, force: true }));
-
-// The package's own link is made by an install script, which npm may be told not to run.
-export function denoProgram(version) {
-	const from = createRequire(join(HERE, `node_modules/deno-${version}/package.json`));
-	const program = join(dirname(from.resolve(`@deno/linux-${process.arch}-glibc/package.json`)), 'deno');
-	try {
-		accessSync(program, constants.X_OK);
-	} catch {
-		chmodSync(program, 0o755); // the oldest comes without
-	}
-	return program;
-}
-
-export const nodeProgram = (version) => join(HERE, `node_modules/node-${version}-${process.arch}/bin/node`);
 
 const node = (version, flags = [], lets = EVERYTHING) => ({
 	name: ['Node', version, ...flags].join(' '), form: flags.length ? 'cjs' : 'esm', lets,

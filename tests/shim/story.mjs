@@ -8,9 +8,9 @@ import { NodeHost } from './engine/node_host.mjs';
 import { pages } from './human/browser.mjs';
 
 export const SANDBOXES = [
-	{ name: 'Rocket.Chat 7.0, Deno 1.46', server: '7.0.3', open: (rc, options) => EngineHost.open(rc, { version: '7.0', deno: 'deno-1', ...options }) },
-	{ name: 'Rocket.Chat 7.10, Deno 2.0', server: '7.10.0', open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: 'deno-2.0', ...options }) },
-	{ name: 'Rocket.Chat 8.3, Deno 2.9', server: '8.3.0', open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: 'deno-2', ...options }) },
+	{ name: 'Rocket.Chat 7.0, Deno 1.46', server: '7.0.3', open: (rc, options) => EngineHost.open(rc, { version: '7.0', deno: '1', ...options }) },
+	{ name: 'Rocket.Chat 7.10, Deno 2.0', server: '7.10.0', open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: '2.0', ...options }) },
+	{ name: 'Rocket.Chat 8.3, Deno 2.9', server: '8.3.0', open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: '2', ...options }) },
 	{ name: 'Rocket.Chat 8.3, Node', server: '8.3.0', open: (rc, options) => NodeHost.open(rc, options) },
 ];
 

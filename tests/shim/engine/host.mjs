@@ -8,7 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bridgeMethods } from './bridges.mjs';
 import { messageToApp } from './convert.mjs';
-import { cacheOf, denoOf, engineOf } from './prepare.mjs';
+import { denoProgram } from '../programs.mjs';
+import { cacheOf, engineOf } from './prepare.mjs';
 
 // The bridges under the engine's own classes; @load gives the class of a name.
 function bridgesOf(host, load) {
@@ -90,14 +91,14 @@ export class EngineHost extends EventEmitter {
 	errors = [];
 	keys = generateKeyPairSync('rsa', { modulusLength: 2048, publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } });
 
-	// @version: '7.0' or '7.9', of the engine. @deno: the npm alias of the Deno that it starts.
-	static async open(rc, { version = '7.9', deno = 'deno-2', environment = {}, serverSettings = {} } = {}) {
+	// @version: '7.0' or '7.9', of the engine. @deno: the version of the Deno that it starts.
+	static async open(rc, { version = '7.9', deno = '2', environment = {}, serverSettings = {} } = {}) {
 		const host = new EngineHost();
 		const require = createRequire(join(engineOf(version), 'server', 'index.js'));
 		const load = (name) => require(`./${name}`);
 		host.folder = mkdtempSync(join(tmpdir(), 'e2eed-engine-'));
 		mkdirSync(join(host.folder, 'bin'));
-		symlinkSync(denoOf(deno), join(host.folder, 'bin', 'deno'));
+		symlinkSync(denoProgram(deno), join(host.folder, 'bin', 'deno'));
 		host.formerEnvironment = { PATH: process.env.PATH, DENO_DIR: process.env.DENO_DIR };
 		process.env.PATH = `${join(host.folder, 'bin')}:${process.env.PATH}`;
 		process.env.DENO_DIR = cacheOf(version, deno);

@@ -4,22 +4,14 @@
 // The package was built to be run out of Rocket.Chat's own tree: src/ is not in it, and JSR is out of reach here. So the import map gets the three functions
 // that the runtime takes from there (std/), and the one module that it takes from src/ is made of the package's own JavaScript.
 import { execFileSync } from 'node:child_process';
-import { chmodSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { denoProgram } from '../programs.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
-const modules = join(here, '..', 'node_modules');
 
-export const ENGINES = { '7.0': ['deno-1'], '7.9': ['deno-2.0', 'deno-2'] }; // with the Denos that can run them
-
-// The program within the npm package under alias @name. Its install script, which does no more than this, is not run.
-export function denoOf(name) {
-	const platform = join('@deno', `linux-${process.arch}-glibc`, 'deno');
-	const path = [join(modules, name, 'node_modules', platform), join(modules, platform)].find(existsSync);
-	chmodSync(path, 0o755);
-	return path;
-}
+export const ENGINES = { '7.0': ['1'], '7.9': ['2.0', '2'] }; // with the Denos that can run them
 
 const installed = (version) => join(here, version, 'node_modules', '@rocket.chat', 'apps-engine');
 // The oldest runs its runtime out of its own folder, which a Deno newer than the 1.37 of its day does nowhere below a node_modules: so it is moved out.
@@ -53,7 +45,7 @@ for (const [version, denos] of process.argv[1] === fileURLToPath(import.meta.url
 		const outside = join(here, version, 'deno-runtime');
 		rmSync(outside, { force: true });
 		symlinkSync(runtime, outside, 'dir');
-		execFileSync(denoOf(deno), ['cache', `--config=${join(runtime, 'deno.jsonc')}`, join(version === '7.0' ? runtime : outside, 'main.ts')],
+		execFileSync(denoProgram(deno), ['cache', '--quiet', `--config=${join(runtime, 'deno.jsonc')}`, join(version === '7.0' ? runtime : outside, 'main.ts')],
 			{ env: { ...process.env, DENO_DIR: cacheOf(version, deno), DENO_NO_UPDATE_CHECK: '1', DENO_TLS_CA_STORE: 'system' }, stdio: ['ignore', 'ignore', 'inherit'] });
 		rmSync(outside, { force: true });
 	}
@@ -63,5 +55,5 @@ if (process.argv[1] === fileURLToPath(import.meta.url)) {
 	const bin = join(here, '7.0', 'node_modules', 'deno-bin', 'bin');
 	mkdirSync(bin, { recursive: true });
 	rmSync(join(bin, 'deno'), { force: true });
-	symlinkSync(denoOf('deno-1'), join(bin, 'deno'));
+	symlinkSync(denoProgram('1'), join(bin, 'deno'));
 }
