@@ -89,6 +89,9 @@ test('the words of its answers', async (t) => {
 	const bytes = Buffer.from(app.say('what the file says'));
 	await ada.sendFile(roomId, app.say('Notes of ada.txt'), 'text/plain', [...bytes]);
 	assert.equal((await app.ask(roomId, '!file')).text, `Notes of ada.txt: text/plain, 18 bytes, SHA-256 ${createHash('sha256').update(bytes).digest('hex')}`);
+	const upload = [...app.rc.uploads.values()].at(-1);
+	upload.bytes = Buffer.from(upload.bytes).fill(0, 0, 1);
+	assert.equal((await app.ask(roomId, '!file')).text, 'That file is not what its sender sent.');
 });
 
 test('what is no command has no answer, and what is said stays out of the log', async (t) => {

@@ -10,6 +10,8 @@ const WORDS: { [R in Reason]?: string } = {
 	MALFORMED_ENVELOPE: 'That message was not encrypted in a way that I understand.',
 	UNSUPPORTED_ALGORITHM: 'That message was not encrypted in a way that I understand.',
 	NOT_ENCRYPTED: 'That message is not encrypted.',
+	HASH_MISMATCH: 'That file is not what its sender sent.',
+	TOO_LARGE: 'That is too large for me.',
 	LOCKED: 'The store of my keys is locked. An administrator of e2eed has to unlock it.',
 	AUTHENTICATION_FAILED: 'My access to e2eed has ended. An administrator has to give me a new token.',
 	REST_UNAUTHORIZED: 'My access to this server has ended. An administrator has to give me a new access token.',
