@@ -52,7 +52,6 @@ export const RUNTIMES = [
 	...sandboxes('1', { unix: false, abstract: false, tcp: true }), // 1.46.3: the oldest on npm; Rocket.Chat 7 ships 1.37 to 1.43
 	...sandboxes('2.0', { unix: false, abstract: false, tcp: true }),
 	...sandboxes('2.3', { unix: false, abstract: false, tcp: true }), // as Rocket.Chat 8.4 asks for
-	...sandboxes('2.6', { unix: false, abstract: false, tcp: true }),
 	...sandboxes('2', { unix: false, abstract: true, tcp: true }), // the newest
 	deno('2', ['--allow-all'], EVERYTHING),
 ];

@@ -11,7 +11,7 @@ import { denoProgram } from '../programs.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-export const ENGINES = { '7.0': ['1'], '7.9': ['2.0', '2'] }; // with the Denos that can run them
+export const ENGINES = { '7.0': ['1'], '7.9': ['2.0', '2.3', '2'] }; // with the Denos that can run them
 
 const installed = (version) => join(here, version, 'node_modules', '@rocket.chat', 'apps-engine');
 // The oldest runs its runtime out of its own folder, which a Deno newer than the 1.37 of its day does nowhere below a node_modules: so it is moved out.
@@ -24,8 +24,8 @@ function pointImports(version) {
 	const engine = engineOf(version), path = join(engine, 'deno-runtime', 'deno.jsonc');
 	const config = JSON.parse(readFileSync(path, 'utf8'));
 	for (const [name, file] of Object.entries(STD)) config.imports[name] = join(here, 'std', file);
+	config.lock = false; // it would name what was just replaced, and each Deno would write it in a form that the older ones do not read
 	writeFileSync(path, JSON.stringify(config, null, '\t'));
-	rmSync(join(engine, 'deno-runtime', 'deno.lock'), { force: true }); // names what was just replaced
 	if (version === '7.0') return;
 	const source = join(engine, 'src', 'definition', 'exceptions');
 	mkdirSync(source, { recursive: true });
