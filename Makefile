@@ -146,7 +146,7 @@ build/valgrind/preload.so: $(wildcard tests/valgrind/*.c) Makefile
 # ---- the shim: TypeScript for apps, and an app -------------------------------------------------------------------
 
 # node_modules/.installed: what the lock file names is there; no package's scripts are run.
-NPM_TESTS := tests/shim tests/shim/engine/7.0 tests/shim/engine/7.9
+NPM_TESTS := tests/shim tests/shim/engine/7.0 tests/shim/engine/7.9 tests/shim/official
 %/node_modules/.installed: %/package-lock.json
 	@echo "  NPM     $*"
 	@cd $* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error

@@ -6,6 +6,7 @@ import { App } from '@rocket.chat/apps-engine/definition/App';
 import { IMessage, IPostMessageSent, IPostSystemMessageSent } from '@rocket.chat/apps-engine/definition/messages';
 import { IAppInfo } from '@rocket.chat/apps-engine/definition/metadata';
 import { StartupType } from '@rocket.chat/apps-engine/definition/scheduler';
+import { ISetting } from '@rocket.chat/apps-engine/definition/settings';
 import { Context, DecryptedMessage, E2eedError, explain, ListenerArguments } from 'e2eed-client/apps-engine';
 import { commandIn } from './src/commands';
 import { Connection, Link } from './src/connection';
@@ -31,6 +32,11 @@ export class EncryptedEchoApp extends App implements IPostMessageSent, IPostSyst
 		await this.connection.open(); // enabled in any case: without settings there is nothing to connect to yet
 		this.report();
 		return true;
+	}
+
+	/** As it is: the engine writes what this gives into the app's log, secrets and all, and takes nothing for no change. */
+	public async onPreSettingUpdate(): Promise<ISetting> {
+		return undefined as unknown as ISetting;
 	}
 
 	public async onSettingUpdated(): Promise<void> {

@@ -3,8 +3,9 @@
 //
 // `npm run package` writes it to dist/.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
@@ -26,22 +27,29 @@ function implemented(classFile) {
 		.filter((name) => name in AppInterface);
 }
 
-/** Gives { name, bytes }. Throws when the types do not fit. */
+/** The app's code in one file. Throws when the types do not fit. */
+async function bundled(classFile) {
+	const folder = mkdtempSync(join(tmpdir(), 'encrypted-echo-'));
+	try {
+		execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '--project', here, '--outDir', folder], { stdio: 'inherit' });
+		const { outputFiles } = await build({
+			entryPoints: [join(folder, classFile)], nodePaths: [join(here, 'node_modules')], bundle: true, write: false, minify: true, format: 'cjs', platform: 'node', target: 'node20',
+			external: ['@rocket.chat/apps-engine/*'], legalComments: 'none', logLevel: 'warning',
+		});
+		return Buffer.from(outputFiles[0].contents);
+	} finally {
+		rmSync(folder, { recursive: true, force: true });
+	}
+}
+
+/** Gives { name, bytes }. */
 export async function packExample() {
 	const app = JSON.parse(read('app.json'));
 	const classFile = app.classFile.replace(/\.ts$/, '.js');
-	const compiled = join(here, 'dist', 'js');
-
-	rmSync(compiled, { recursive: true, force: true });
-	execFileSync(process.execPath, [require.resolve('typescript/bin/tsc'), '--project', here], { stdio: 'inherit' });
-	const { outputFiles: [code] } = await build({
-		entryPoints: [join(compiled, classFile)], bundle: true, write: false, minify: true, format: 'cjs', platform: 'node', target: 'node20',
-		external: ['@rocket.chat/apps-engine/*'], legalComments: 'none', logLevel: 'warning',
-	});
 	const manifest = { ...app, classFile, implements: implemented(app.classFile) };
 	const bytes = zip([
 		['app.json', Buffer.from(JSON.stringify(manifest, null, '\t'))],
-		[classFile, Buffer.from(code.contents)],
+		[classFile, await bundled(classFile)],
 		[app.iconFile, read(app.iconFile)],
 		...readdirSync(join(here, 'i18n')).sort().map((name) => [`i18n/${name}`, read('i18n', name)]),
 	]);

@@ -58,11 +58,11 @@ export class Connection {
 		return this.next(() => this.end());
 	}
 
-	/** Called every minute. */
+	/** Called every minute: opens what is not open, and makes a pass. */
 	public async tend(): Promise<void> {
 		const link = await this.current();
-		if (link && link.client.state !== 'closed' && link.participant.state.phase !== 'stopped') await link.participant.sync();
-		else await this.open();
+		if (!link || link.client.state === 'closed' || link.participant.state.phase === 'stopped') await this.open();
+		await (await this.current())?.participant.sync();
 	}
 
 	private next(step: () => Promise<void>): Promise<void> {
