@@ -145,12 +145,11 @@ build/valgrind/preload.so: $(wildcard tests/valgrind/*.c) Makefile
 
 # ---- the shim: TypeScript for apps, and an app -------------------------------------------------------------------
 
-# node_modules/.installed: what the lock file names is there; no package's scripts are run. Not `npm ci`, which stumbles over packages that are
-# there for one platform alone and have another name here.
+# node_modules/.installed: what the lock file names is there; no package's scripts are run.
 NPM_TESTS := tests/shim tests/shim/engine/7.0 tests/shim/engine/7.9 tests/shim/official
 %/node_modules/.installed: %/package-lock.json
 	@echo "  NPM     $*"
-	@cd $* && npm install --no-save --ignore-scripts --no-audit --no-fund --loglevel=error
+	@cd $* && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 SHIM_SOURCES := $(wildcard shim/src/*.ts shim/src/apps-engine/*.ts) shim/build.mjs shim/package.json shim/tsconfig.json

@@ -31,6 +31,27 @@ export interface Outcome {
 	early?(result: any): void;
 }
 
+// One listener a signal, however many calls have it: Node warns of a leak from the eleventh on.
+const bySignal = new WeakMap<Abort, { calls: Set<Call>; abort(): void }>();
+
+function watch(signal: Abort, call: Call): void {
+	let watched = bySignal.get(signal);
+	if (!watched) {
+		const calls = new Set<Call>();
+		watched = { calls, abort: () => [...calls].forEach((each) => each.abort()) };
+		bySignal.set(signal, watched);
+		signal.addEventListener('abort', watched.abort);
+	}
+	watched.calls.add(call);
+}
+
+function unwatch(signal: Abort, call: Call): void {
+	const watched = bySignal.get(signal);
+	if (!watched?.calls.delete(call) || watched.calls.size > 0) return;
+	bySignal.delete(signal);
+	signal.removeEventListener('abort', watched.abort);
+}
+
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 export class Call implements Outgoing {
@@ -44,7 +65,6 @@ export class Call implements Outgoing {
 	#outcome: Outcome;
 	#timer: ReturnType<typeof setTimeout>;
 	#signal: Abort | undefined;
-	#abort: (() => void) | undefined;
 
 	constructor(id: number, method: Method, params: string, timeoutMs: number, signal: Abort | undefined, caller: Caller, outcome: Outcome) {
 		this.id = id;
@@ -55,10 +75,12 @@ export class Call implements Outgoing {
 		this.#timer = setTimeout(() => {
 			this.refuse(new E2eedError('TIMEOUT', `${method}: no answer within ${timeoutMs} ms`, { data: { timeoutMs } }));
 		}, Math.min(timeoutMs, LONGEST_TIMER_MS));
-		if (!signal) return;
 		this.#signal = signal;
-		this.#abort = () => this.refuse(new E2eedError('ABORTED', `${method}: aborted`));
-		signal.addEventListener('abort', this.#abort);
+		if (signal) watch(signal, this);
+	}
+
+	abort(): void {
+		this.refuse(new E2eedError('ABORTED', `${this.method}: aborted`));
 	}
 
 	answer(result: any): void {
@@ -78,7 +100,7 @@ export class Call implements Outgoing {
 	#settle(): void {
 		this.settled = true;
 		clearTimeout(this.#timer);
-		if (this.#abort) this.#signal!.removeEventListener('abort', this.#abort);
+		if (this.#signal) unwatch(this.#signal, this);
 		if (this.waits) this.#caller.givenUp();
 	}
 }

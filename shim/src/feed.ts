@@ -34,7 +34,7 @@ export class Feed {
 	#source: Source;
 	#places: Place[] = [];
 	#beginning: Promise<number> | undefined;
-	#again = false;
+	#newest: number | undefined; // seen on the subscription that is on; undefined without one
 
 	constructor(source: Source) {
 		this.#source = source;
@@ -55,6 +55,11 @@ export class Feed {
 	async add(taker: Taker, since: number | undefined, keep: boolean): Promise<number> {
 		const place: Place = { taker, last: since, state: 'opening' };
 		this.#places = [...this.#places.filter((other) => other.taker !== taker), place];
+		if (since === undefined && this.#newest !== undefined) {
+			place.state = 'live';
+			place.last = this.#newest;
+			return this.#newest;
+		}
 		try {
 			return await this.begin();
 		} catch (error) {
@@ -67,7 +72,9 @@ export class Feed {
 	async remove(taker: Taker): Promise<void> {
 		const wanted = this.wanted;
 		this.#places = this.#places.filter((place) => place.taker !== taker);
-		if (wanted && !this.wanted && this.#source.connected()) await this.#source.unsubscribe();
+		if (this.wanted || !wanted) return;
+		this.#newest = undefined;
+		if (this.#source.connected()) await this.#source.unsubscribe();
 	}
 
 	/** @taker has room again. */
@@ -80,15 +87,13 @@ export class Feed {
 
 	/** The connection is gone; begin() on the next one. */
 	lost(): void {
+		this.#newest = undefined;
 		for (const place of this.#places) if (place.state === 'live') place.state = 'opening';
 	}
 
-	/** Subscribes, at the lowest place. One at a time: a call meanwhile has it begin anew behind that. */
+	/** Subscribes, at the lowest place, until every taker with room gets what comes. One at a time. */
 	begin(): Promise<number> {
-		if (this.#beginning) {
-			this.#again = true;
-			return this.#beginning;
-		}
+		if (this.#beginning) return this.#beginning;
 		const beginning = this.#begin().finally(() => {
 			this.#beginning = undefined;
 		});
@@ -102,35 +107,42 @@ export class Feed {
 	async #begin(): Promise<number> {
 		let newest = 0;
 		do {
-			this.#again = false;
 			const open = this.#places.filter(({ state }) => state !== 'full');
 			const known = open.map(({ last }) => last).filter((last): last is number => last !== undefined);
 			const since = known.length > 0 ? Math.min(...known) : undefined;
 			try {
 				await this.#source.subscribe(since, (seq) => {
 					newest = seq;
-					for (const place of open) {
-						if (place.state === 'opening') place.state = 'live';
-						place.last ??= seq;
-						if (place.last <= seq) continue;
-						place.last = seq;
-						place.taker.gap(new E2eedError('SEQ_TOO_OLD', 'subscribe: the keystore is an older one than before; its numbers tell of other events'));
-					}
+					if (this.wanted) this.#begun(since, seq);
 				});
 			} catch (error) {
 				if (!(error instanceof E2eedError) || error.reason !== 'SEQ_TOO_OLD') throw error;
 				for (const place of open)
 					if (place.last !== undefined && (place.last === since || place.last < Number(error.data['oldest']))) {
 						place.last = undefined; // goes on from the newest, and is told
+						place.state = 'opening';
 						place.taker.gap(error);
 					}
-				this.#again = true;
 			}
-		} while (this.#again && this.wanted);
+		} while (this.#places.some(({ state }) => state === 'opening'));
 		return newest;
 	}
 
+	/** Events behind @since come, or those behind @seq, the newest, without it. */
+	#begun(since: number | undefined, seq: number): void {
+		this.#newest = seq;
+		for (const place of this.#places) {
+			if (place.state === 'full' || (place.last !== undefined && place.last < (since ?? seq))) continue; // that one was added meanwhile
+			place.state = 'live';
+			place.last ??= seq;
+			if (place.last <= seq) continue;
+			place.last = seq;
+			place.taker.gap(new E2eedError('SEQ_TOO_OLD', 'subscribe: the keystore is an older one than before; its numbers tell of other events'));
+		}
+	}
+
 	deliver(event: E2eedEvent): void {
+		if (this.#newest !== undefined && event.seq > this.#newest) this.#newest = event.seq;
 		for (const place of [...this.#places]) {
 			if (place.state !== 'live' || (place.last !== undefined && event.seq <= place.last)) continue;
 			if (place.taker.take(event)) place.last = event.seq;

@@ -10,7 +10,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { denoProgram, nodeProgram } from './programs.mjs';
+import { denoProgram, hasDeno, nodeProgram } from './programs.mjs';
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 export const SHIM = join(HERE, '../../shim');
@@ -37,7 +37,7 @@ const deno = (version, flags, lets) => ({
 	env: { DENO_DIR: denoFolder },
 });
 const SANDBOX = ['--cached-only', `--allow-read=${READABLE.join(',')}`, '--allow-env=NODE_EXTRA_CA_CERTS'];
-const sandboxes = (version, lets) => [deno(version, [...SANDBOX, '--allow-net'], lets), deno(version, SANDBOX, NOTHING)];
+const sandboxes = (version, lets) => !hasDeno(version) ? [] : [deno(version, [...SANDBOX, '--allow-net'], lets), deno(version, SANDBOX, NOTHING)];
 
 /** form: how the script gets the client: `esm` imports it, `cjs` is given its text, to be run where only the sandbox's modules can be required */
 export const RUNTIMES = [
@@ -52,7 +52,6 @@ export const RUNTIMES = [
 	...sandboxes('1', { unix: false, abstract: false, tcp: true }), // 1.46.3: the oldest on npm; Rocket.Chat 7 ships 1.37 to 1.43
 	...sandboxes('2.0', { unix: false, abstract: false, tcp: true }),
 	...sandboxes('2.3', { unix: false, abstract: false, tcp: true }), // as Rocket.Chat 8.4 asks for
-	...sandboxes('2.6', { unix: false, abstract: false, tcp: true }),
 	...sandboxes('2', { unix: false, abstract: true, tcp: true }), // the newest
 	deno('2', ['--allow-all'], EVERYTHING),
 ];

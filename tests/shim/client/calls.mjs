@@ -166,10 +166,14 @@ test('a signal ends a call before, while and after', ['tcp'], async ({ connect, 
 	done.abort();
 	equal(await c.ping(), {});
 
-	let listeners = 0;
-	const counted = { aborted: false, addEventListener: () => listeners++, removeEventListener: () => listeners-- };
-	await Promise.all([c.ping({}, { signal: counted }), c.ping({}, { signal: counted })]);
-	equal(listeners, 0, 'listeners left');
+	let listeners = 0, most = 0;
+	const counted = { aborted: false, addEventListener: () => (most = Math.max(most, ++listeners)), removeEventListener: () => listeners-- };
+	await Promise.all(Array.from({ length: 20 }, () => c.ping({}, { signal: counted })));
+	equal([listeners, most], [0, 1], 'listeners left, and the most at a time');
+	const many = new AbortController();
+	const calls = Array.from({ length: 20 }, () => refused(c.getEncryptedRoomKey(room, { signal: many.signal }), 'ABORTED'));
+	many.abort();
+	await Promise.all(calls);
 });
 
 test('params that no frame can hold are refused, and the calls beside them are answered', ['tcp'], async ({ connect, where, app, after }) => {

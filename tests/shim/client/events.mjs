@@ -94,6 +94,27 @@ test('a loop that is left ends the subscription, if nobody else has one', ['tcp'
 	equal(daemon.methods().filter((method) => /subscribe$/.test(method)), ['subscribe', 'unsubscribe', 'subscribe', 'unsubscribe']);
 });
 
+test('who comes later gets what comes from then on, without another subscription', ['tcp'], async (context) => {
+	const daemon = await keeper(context, { newest: 3 });
+	const c = await context.connect(daemon.options());
+	context.after(() => c.close());
+	const came = [];
+	const takes = async (name, events) => came.push([name, (await events.next()).value.seq]);
+	c.on('event', ({ seq }) => came.push(['listener', seq]));
+	const both = [c.events(), c.events()]; // before the subscription is answered
+	const taken = both.map((events, i) => takes(`loop ${i}`, events));
+	await c.ping(); // behind the subscription
+	const third = takes('late loop', c.events());
+	daemon.tell();
+	await Promise.all([...taken, third]);
+	equal(came.sort(), [['late loop', 4], ['listener', 4], ['loop 0', 4], ['loop 1', 4]]);
+	equal(daemon.since(), [undefined]);
+	daemon.cut();
+	daemon.newest++; // while nobody listens
+	for (const events of both) equal((await events.next()).value.seq, 5);
+	equal(daemon.since(), [undefined, 4]);
+});
+
 test('a loop that does not come round gets every event all the same', ['tcp'], async (context) => {
 	const daemon = await keeper(context);
 	const c = await context.connect(daemon.options());

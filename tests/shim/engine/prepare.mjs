@@ -1,5 +1,5 @@
 // Makes the engines that npm has installed runnable without a network: what their Deno runtime imports goes into Deno's cache, as it does when
-// Rocket.Chat's image is built. Of the runtime itself nothing is changed but where its import map points.
+// Rocket.Chat's image is built. Of the runtime itself nothing is changed but its configuration: where the import map points, and that no lock file is kept.
 //
 // The package was built to be run out of Rocket.Chat's own tree: src/ is not in it, and JSR is out of reach here. So the import map gets the three functions
 // that the runtime takes from there (std/), and the one module that it takes from src/ is made of the package's own JavaScript.
@@ -7,11 +7,12 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { denoProgram } from '../programs.mjs';
+import { denoProgram, hasDeno } from '../programs.mjs';
 
 const here = dirname(fileURLToPath(import.meta.url));
 
-export const ENGINES = { '7.0': ['1'], '7.9': ['2.0', '2'] }; // with the Denos that can run them
+// With the Denos that can run them, as far as there are such for this processor.
+export const ENGINES = { '7.0': ['1'].filter(hasDeno), '7.9': ['2.0', '2.3', '2'].filter(hasDeno) };
 
 const installed = (version) => join(here, version, 'node_modules', '@rocket.chat', 'apps-engine');
 // The oldest runs its runtime out of its own folder, which a Deno newer than the 1.37 of its day does nowhere below a node_modules: so it is moved out.
@@ -24,8 +25,8 @@ function pointImports(version) {
 	const engine = engineOf(version), path = join(engine, 'deno-runtime', 'deno.jsonc');
 	const config = JSON.parse(readFileSync(path, 'utf8'));
 	for (const [name, file] of Object.entries(STD)) config.imports[name] = join(here, 'std', file);
+	config.lock = false; // it would name what was just replaced, and each Deno would write it in a form that the older ones do not read
 	writeFileSync(path, JSON.stringify(config, null, '\t'));
-	rmSync(join(engine, 'deno-runtime', 'deno.lock'), { force: true }); // names what was just replaced
 	if (version === '7.0') return;
 	const source = join(engine, 'src', 'definition', 'exceptions');
 	mkdirSync(source, { recursive: true });
@@ -50,7 +51,7 @@ for (const [version, denos] of process.argv[1] === fileURLToPath(import.meta.url
 		rmSync(outside, { force: true });
 	}
 }
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (process.argv[1] === fileURLToPath(import.meta.url) && hasDeno('1')) {
 	// where the oldest engine looks for its Deno
 	const bin = join(here, '7.0', 'node_modules', 'deno-bin', 'bin');
 	mkdirSync(bin, { recursive: true });
