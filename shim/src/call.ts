@@ -1,5 +1,5 @@
 // One call, from when it is made until it is answered, refused, given up or too late: it settles once, whatever comes first.
-import { E2eedError } from './errors';
+import { E2eedError, type Reason } from './errors';
 import type { Method } from './protocol';
 import type { Outgoing } from './session';
 
@@ -54,6 +54,9 @@ function unwatch(signal: Abort, call: Call): void {
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
+/** What a daemon says that has ended or is about to end the session; the next one carries the call out. */
+const NOT_CARRIED_OUT = new Set<Reason>(['SHUTTING_DOWN', 'UNAUTHENTICATED']);
+
 export class Call implements Outgoing {
 	readonly id: number;
 	readonly method: Method;
@@ -92,7 +95,7 @@ export class Call implements Outgoing {
 
 	refuse(error: E2eedError): void {
 		if (this.settled) return;
-		if (error.reason === 'SHUTTING_DOWN' && this.#caller.postponed(this)) return;
+		if (NOT_CARRIED_OUT.has(error.reason) && this.#caller.postponed(this)) return;
 		this.#settle();
 		this.#outcome.reject(error);
 	}

@@ -63,7 +63,7 @@ export class Client extends Emitter<ClientEvents> {
 	#options: ConnectOptions;
 	#targets: Target[];
 	#session: Session | undefined;
-	#draining = false; // the daemon has said SHUTTING_DOWN: what waits is for the next session
+	#draining = false; // the daemon has ended the session, or is about to: what waits is for the next one
 	#target: Target | undefined;
 	#giveUp: (() => void) | undefined; // the connection that is being made
 	#outbox = new Outbox();
