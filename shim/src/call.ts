@@ -1,5 +1,5 @@
 // One call, from when it is made until it is answered, refused, given up or too late: it settles once, whatever comes first.
-import { E2eedError, type Reason } from './errors';
+import { E2eedError } from './errors';
 import type { Method } from './protocol';
 import type { Outgoing } from './session';
 
@@ -18,8 +18,8 @@ export interface CallOptions {
 
 /** Who made it. */
 export interface Caller {
-	/** The daemon did not carry it out, since it is ending. True: the call will be sent to the next one. */
-	postponed(call: Call): boolean;
+	/** The daemon did not carry it out, since it is ending, or has ended the session. True: the call will be sent to the next one. */
+	postponed(call: Call, error: E2eedError): boolean;
 	/** It has settled while it waited to be sent. */
 	givenUp(): void;
 }
@@ -54,9 +54,6 @@ function unwatch(signal: Abort, call: Call): void {
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** What a daemon says that has ended or is about to end the session; the next one carries the call out. */
-const NOT_CARRIED_OUT = new Set<Reason>(['SHUTTING_DOWN', 'UNAUTHENTICATED']);
-
 export class Call implements Outgoing {
 	readonly id: number;
 	readonly method: Method;
@@ -66,6 +63,7 @@ export class Call implements Outgoing {
 	settled = false;
 	#caller: Caller;
 	#outcome: Outcome;
+	#refused = false; // as unauthenticated
 	#timer: ReturnType<typeof setTimeout>;
 	#signal: Abort | undefined;
 
@@ -95,9 +93,16 @@ export class Call implements Outgoing {
 
 	refuse(error: E2eedError): void {
 		if (this.settled) return;
-		if (NOT_CARRIED_OUT.has(error.reason) && this.#caller.postponed(this)) return;
+		if (this.#isPostponed(error)) return;
 		this.#settle();
 		this.#outcome.reject(error);
+	}
+
+	#isPostponed(error: E2eedError): boolean {
+		// the latter once: it says that the app's token was reset, and the next session settles that
+		if (error.reason !== 'SHUTTING_DOWN' && (error.reason !== 'UNAUTHENTICATED' || this.#refused)) return false;
+		this.#refused ||= error.reason === 'UNAUTHENTICATED';
+		return this.#caller.postponed(this, error);
 	}
 
 	#settle(): void {

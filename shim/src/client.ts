@@ -185,10 +185,11 @@ export class Client extends Emitter<ClientEvents> {
 	}
 
 	#caller = {
-		postponed: (call: Call) => {
+		postponed: (call: Call, error: E2eedError) => {
 			if (this.#options.reconnect === false || this.#over) return false;
 			this.#draining = true;
 			this.#outbox.push(call);
+			if (error.reason === 'UNAUTHENTICATED') this.#session?.end(error);
 			return true;
 		},
 		givenUp: () => this.#outbox.givenUp(),
