@@ -89,6 +89,7 @@ export class EngineHost extends EventEmitter {
 	serverSettings = {};
 	ssrfAllowlist = [];
 	errors = [];
+	controllers = []; // of the apps' processes
 	keys = generateKeyPairSync('rsa', { modulusLength: 2048, publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } });
 
 	// @version: '7.0' or '7.9', of the engine. @deno: the version of the Deno that it starts.
@@ -107,10 +108,22 @@ export class EngineHost extends EventEmitter {
 		const { AppInterface } = require('../definition/metadata');
 		host.AppManager = AppManager;
 		host.manager = new AppManager({ ...storagesOf(host, { storage: load('storage') }), bridges: bridgesOf(host, (name) => load(`bridges/${name}`)[name]), tempFilePath: host.folder });
+		host.#watchRuntimes();
 		await host.manager.load();
 		rc.on('messageSaved', (host.saved = (message) => host.#fire(message.t && rc.atLeast(7, 4) ? AppInterface.IPostSystemMessageSent : AppInterface.IPostMessageSent, message)));
 		rc.on('messageUpdated', (host.updated = (message) => host.#fire(AppInterface.IPostMessageUpdated, message)));
 		return host;
+	}
+
+	// Keeps every controller that the engine makes, of apps that do not start as well: the engine forgets those, but goes on restarting them.
+	#watchRuntimes() {
+		this.manager.getRuntime().subprocesses = new Proxy({}, {
+			set: (all, appId, controller) => {
+				this.controllers.push(controller);
+				controller.livenessManager.options.pingFrequencyInMS = 100; // the oldest engine's timer for the next ping outlives the app, by 10 s else
+				return Reflect.set(all, appId, controller);
+			},
+		});
 	}
 
 	// As on a server, nobody waits for what apps do after the fact.
@@ -145,11 +158,12 @@ export class EngineHost extends EventEmitter {
 	async close() {
 		this.rc.off('messageSaved', this.saved);
 		this.rc.off('messageUpdated', this.updated);
+		for (const { livenessManager } of this.controllers) livenessManager.options.maxRestarts = 0;
 		// the engine does not wait for its subprocesses to end
-		const processes = (await this.manager.get()).map((app) => (app.getRuntimeController?.() ?? app.getDenoRuntime()).deno).filter((each) => each.exitCode === null && each.signalCode === null);
+		const processes = this.controllers.map(({ deno }) => deno).filter((each) => each && each.exitCode === null && each.signalCode === null);
 		const ended = processes.map((each) => once(each, 'exit'));
 		await this.manager.unload(false);
-		await Promise.all(ended);
+		await Promise.all([...this.controllers.map((controller) => controller.stopApp()), ...ended]);
 		this.AppManager.Instance = undefined;
 		for (const [name, value] of Object.entries(this.formerEnvironment)) if (value === undefined) delete process.env[name]; else process.env[name] = value;
 		rmSync(this.folder, { recursive: true, force: true });
