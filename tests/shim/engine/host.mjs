@@ -1,5 +1,5 @@
 // Rocket.Chat's own Apps-Engine, running apps for the double: the real AppManager with the real Deno subprocess, under exactly the flags that the engine
-// gives it. Ours are the bridges (what an app asks the server for) and the storages, in memory; logs pass the double's watch.
+// gives it; or with the Node subprocess of newer servers (node/runtime.mjs). Ours are the bridges (what an app asks the server for) and the storages, in memory; logs pass the double's watch.
 import { generateKeyPairSync } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { createRequire } from 'node:module';
@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { bridgeMethods } from './bridges.mjs';
 import { messageToApp } from './convert.mjs';
 import { denoProgram } from '../programs.mjs';
+import { useNode } from './node/runtime.mjs';
 import { cacheOf, engineOf } from './prepare.mjs';
 
 // The bridges under the engine's own classes; @load gives the class of a name.
@@ -92,8 +93,8 @@ export class EngineHost extends EventEmitter {
 	controllers = []; // of the apps' processes
 	keys = generateKeyPairSync('rsa', { modulusLength: 2048, publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } });
 
-	// @version: '7.0' or '7.9', of the engine. @deno: the version of the Deno that it starts.
-	static async open(rc, { version = '7.9', deno = '2', environment = {}, serverSettings = {} } = {}) {
+	// @version: '7.0' or '7.9', of the engine. @deno: the version of the Deno that it starts; @node: the major version of the Node instead.
+	static async open(rc, { version = '7.9', deno = '2', node, environment = {}, serverSettings = {} } = {}) {
 		const host = new EngineHost();
 		const require = createRequire(join(engineOf(version), 'server', 'index.js'));
 		const load = (name) => require(`./${name}`);
@@ -108,6 +109,7 @@ export class EngineHost extends EventEmitter {
 		const { AppInterface } = require('../definition/metadata');
 		host.AppManager = AppManager;
 		host.manager = new AppManager({ ...storagesOf(host, { storage: load('storage') }), bridges: bridgesOf(host, (name) => load(`bridges/${name}`)[name]), tempFilePath: host.folder });
+		if (node) await useNode(host.manager, { engine: engineOf(version), folder: host.folder, major: node });
 		host.#watchRuntimes();
 		await host.manager.load();
 		rc.on('messageSaved', (host.saved = (message) => host.#fire(message.t && rc.atLeast(7, 4) ? AppInterface.IPostSystemMessageSent : AppInterface.IPostMessageSent, message)));
