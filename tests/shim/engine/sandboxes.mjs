@@ -1,35 +1,37 @@
-// The sandboxes that Rocket.Chat puts apps into: engine, runtime, and a server that has both.
+// The sandboxes that Rocket.Chat puts apps into: a server's version, its engine, its runtime.
 //
-// `lets`: what an app with the permission "networking" can connect to, by kind: a Unix socket by path, an abstract one, loopback TCP. `bare`: the same of an
-// app whose manifest lists permissions without that one. How each refuses (name, code, message of the error that net.connect() gives or throws; measured by
-// transports.test.mjs):
+// `ways` says what becomes of net.connect() in an app with the permission "networking", and `bare` the same of an app whose manifest lists permissions
+// without that one: 'connected', or the code (else the name) of the error. transports.test.mjs holds this against the runtimes. In whole:
 //
-//	                 Unix, by path             abstract                  TCP                       of an app without networking
-//	Deno 1.46        REFUSAL_D1_UNIX           REFUSAL_D1_ABSTRACT       works                     as with it: see below
-//	Deno 2.0, 2.3
-//	Deno 2.9
-//	Node 20 to 24    works                     works                     works                     works: the runtime has no flag for it
+//	            Unix socket by path          abstract Unix socket         loopback TCP, without net      how
+//	Deno 1.46   Error EACCES                 Error EACCES                 (the engine gives it the net)  'error' event, "connect EACCES <path>"
+//	Deno 2.0-2.8  Error UNKNOWN              Error UNKNOWN                Error ECONNREFUSED             'error' event, "connect UNKNOWN <path>"
+//	Deno 2.9    NotCapable, no code          NotCapable without net,      NotCapable, no code            thrown by connect(), "Requires read access to
+//	                                         else it connects                                            "<path>"", "Requires net access to ..."
+//	Node 20-24  connects                     connects                     connects                       their permission model knows no net
 //
-// The engine of 7.0 looks for the permission in a way that always succeeds (it takes the -1 of "not found" for a hit), so there every app has the net.
-import { EngineHost } from './host.mjs';
+// Without net, Deno before 2.9 answers with the very ECONNREFUSED of a port where nobody listens. To listen does not tell either: that throws NotCapable
+// (PermissionDenied in 1.46) where no app can catch it. The engine of 7.0 takes the -1 of "not found" for having found the permission: every app has the net.
 import { hasDeno } from '../programs.mjs';
+import { EngineHost } from './host.mjs';
 
-const NOTHING = { unix: false, abstract: false, tcp: false };
-const TCP = { ...NOTHING, tcp: true };
-const EVERYTHING = { unix: true, abstract: true, tcp: true };
+const all = (unix, abstract, tcp) => ({ unix, abstract, tcp });
+const EVERYTHING = all('connected', 'connected', 'connected');
 
-const sandbox = (name, server, runtime, lets, bare, how) => ({ name: `Rocket.Chat ${server}, ${name}`, server, runtime, lets, bare, open: (rc, options) => EngineHost.open(rc, { ...how, ...options }) });
-const deno = (version, server, which, lets, bare = NOTHING) =>
-	hasDeno(which) ? [sandbox(`Deno ${version}`, server, `deno ${version}`, lets, bare, { version: server.startsWith('7.0') ? '7.0' : '7.9', deno: which })] : [];
-const node = (major) => sandbox(`Node ${major}`, '8.3.0', `node ${major}`, EVERYTHING, EVERYTHING, { version: '7.9', node: major });
+function sandbox(runtime, server, ways, bare, how) {
+	return { name: `Rocket.Chat ${server}, ${runtime}`, runtime: runtime.toLowerCase(), server, ways, bare, deno: how.deno, open: (rc, options) => EngineHost.open(rc, { ...how, ...options }) };
+}
 
+/** Of the Denos, those that there are for this processor. */
 export const SANDBOXES = [
-	...deno('1.46', '7.0.3', '1', TCP, TCP),
-	...deno('2.0', '7.10.0', '2.0', TCP),
-	...deno('2.3', '8.3.0', '2.3', TCP),
-	...deno('2.9', '8.3.0', '2', { ...TCP, abstract: true }),
-	...['20', '22', '24'].map(node),
-];
+	sandbox('Deno 1.46', '7.0.3', all('EACCES', 'EACCES', 'connected'), all('EACCES', 'EACCES', 'connected'), { version: '7.0', deno: '1' }),
+	sandbox('Deno 2.0', '7.10.0', all('UNKNOWN', 'UNKNOWN', 'connected'), all('UNKNOWN', 'UNKNOWN', 'ECONNREFUSED'), { version: '7.9', deno: '2.0' }),
+	sandbox('Deno 2.3', '8.3.0', all('UNKNOWN', 'UNKNOWN', 'connected'), all('UNKNOWN', 'UNKNOWN', 'ECONNREFUSED'), { version: '7.9', deno: '2.3' }),
+	sandbox('Deno 2.9', '8.3.0', all('NotCapable', 'connected', 'connected'), all('NotCapable', 'NotCapable', 'NotCapable'), { version: '7.9', deno: '2' }),
+	sandbox('Node 20', '8.3.0', EVERYTHING, EVERYTHING, { version: '7.9', node: '20' }),
+	sandbox('Node 22', '8.3.0', EVERYTHING, EVERYTHING, { version: '7.9', node: '22' }),
+	sandbox('Node 24', '8.3.0', EVERYTHING, EVERYTHING, { version: '7.9', node: '24' }),
+].filter(({ deno }) => !deno || hasDeno(deno));
 
-/** One engine of each kind, with the oldest and the newest Deno: for tests that take long. */
+/** Each engine and each kind of runtime: for tests that take long. */
 export const FEW = SANDBOXES.filter(({ runtime }) => ['deno 1.46', 'deno 2.0', 'deno 2.9', 'node 22'].includes(runtime));
