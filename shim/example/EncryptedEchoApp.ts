@@ -60,13 +60,15 @@ export class EncryptedEchoApp extends App implements IPostMessageSent, IPostSyst
 
 	protected async extendConfiguration(configuration: IConfigurationExtend): Promise<void> {
 		await Promise.all(settings.map((setting) => configuration.settings.provideSetting(setting)));
+		const app = this;
 		await configuration.scheduler.registerProcessors([
 			{
 				id: 'tend',
 				startupSetting: { type: StartupType.RECURRING, interval: '1 minute' },
-				processor: async () => {
-					await this.connection?.tend();
-					this.report();
+				// newer engines call it as a method of an app that has the log of this one call, older ones of anything
+				processor: async function (this: unknown): Promise<void> {
+					await app.connection?.tend();
+					(this instanceof EncryptedEchoApp ? this : app).report();
 				},
 			},
 		]);

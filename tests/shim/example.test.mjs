@@ -6,14 +6,13 @@ import { createServer, connect as dial } from 'node:net';
 import { after, before, test } from 'node:test';
 import { packExample } from '../../shim/example/package.mjs';
 import { EngineHost } from './engine/host.mjs';
-import { NodeHost } from './engine/node_host.mjs';
 import { openDaemon, openStage } from './lib/stage.mjs';
 import { variable } from './story.mjs';
 
 const APP = 'b2e6c1d4-7a53-4c1e-9f0b-3d8a5e4c2f17';
 const DENO = { version: '7.13.0', open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: '2', ...options }) };
 const OLD_DENO = { version: '7.0.3', open: (rc, options) => EngineHost.open(rc, { version: '7.0', deno: '1', ...options }) };
-const NODE = { version: '8.3.0', open: (rc, options) => NodeHost.open(rc, options) };
+const NODE = { version: '8.3.0', open: (rc, options) => EngineHost.open(rc, { node: '22', ...options }) };
 
 let house, zip;
 before(async () => {

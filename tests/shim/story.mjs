@@ -3,23 +3,14 @@ import { startDaemon } from '../e2e/lib/daemon.mjs';
 import { ALL } from '../e2e/lib/actors.mjs';
 import { serve } from './double/rest.mjs';
 import { RocketChat } from './double/server.mjs';
-import { EngineHost } from './engine/host.mjs';
-import { NodeHost } from './engine/node_host.mjs';
 import { pages } from './human/browser.mjs';
-
-export const SANDBOXES = [
-	{ name: 'Rocket.Chat 7.0, Deno 1.46', server: '7.0.3', open: (rc, options) => EngineHost.open(rc, { version: '7.0', deno: '1', ...options }) },
-	{ name: 'Rocket.Chat 7.10, Deno 2.0', server: '7.10.0', open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: '2.0', ...options }) },
-	{ name: 'Rocket.Chat 8.3, Deno 2.9', server: '8.3.0', open: (rc, options) => EngineHost.open(rc, { version: '7.9', deno: '2', ...options }) },
-	{ name: 'Rocket.Chat 8.3, Node', server: '8.3.0', open: (rc, options) => NodeHost.open(rc, options) },
-];
 
 const APP = 'echo-bot'; // in e2eed
 const INFO = { id: 'b2e6c1d4-7a53-4c1e-9f0b-3d8a5e4c2f17' }; // the example's app.json
 export const variable = (name) => `RC_APPS_${INFO.id.toUpperCase().replace(/-/g, '_')}_${name}`;
 
 export class Scene {
-	// @sandbox: of SANDBOXES. @zip: the example app. @browser: of human/browser.mjs.
+	// @sandbox: of engine/sandboxes.mjs. @zip: the example app. @browser: of human/browser.mjs.
 	static async open(sandbox, zip, browser) {
 		const scene = Object.assign(new Scene(), { sandbox, zip, browser, people: [] });
 		scene.rc = new RocketChat({ version: sandbox.server });

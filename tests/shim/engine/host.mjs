@@ -1,5 +1,5 @@
 // Rocket.Chat's own Apps-Engine, running apps for the double: the real AppManager with the real Deno subprocess, under exactly the flags that the engine
-// gives it. Ours are the bridges (what an app asks the server for) and the storages, in memory; logs pass the double's watch.
+// gives it; or with the Node subprocess of newer servers (node/runtime.mjs). Ours are the bridges (what an app asks the server for) and the storages, in memory; logs pass the double's watch.
 import { generateKeyPairSync } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { createRequire } from 'node:module';
@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { bridgeMethods } from './bridges.mjs';
 import { messageToApp } from './convert.mjs';
 import { denoProgram } from '../programs.mjs';
+import { useNode } from './node/runtime.mjs';
 import { cacheOf, engineOf } from './prepare.mjs';
 
 // The bridges under the engine's own classes; @load gives the class of a name.
@@ -89,10 +90,11 @@ export class EngineHost extends EventEmitter {
 	serverSettings = {};
 	ssrfAllowlist = [];
 	errors = [];
+	controllers = []; // of the apps' processes
 	keys = generateKeyPairSync('rsa', { modulusLength: 2048, publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } });
 
-	// @version: '7.0' or '7.9', of the engine. @deno: the version of the Deno that it starts.
-	static async open(rc, { version = '7.9', deno = '2', environment = {}, serverSettings = {} } = {}) {
+	// @version: '7.0' or '7.9', of the engine. @deno: the version of the Deno that it starts; @node: the major version of the Node instead.
+	static async open(rc, { version = '7.9', deno = '2', node, environment = {}, serverSettings = {} } = {}) {
 		const host = new EngineHost();
 		const require = createRequire(join(engineOf(version), 'server', 'index.js'));
 		const load = (name) => require(`./${name}`);
@@ -107,10 +109,23 @@ export class EngineHost extends EventEmitter {
 		const { AppInterface } = require('../definition/metadata');
 		host.AppManager = AppManager;
 		host.manager = new AppManager({ ...storagesOf(host, { storage: load('storage') }), bridges: bridgesOf(host, (name) => load(`bridges/${name}`)[name]), tempFilePath: host.folder });
+		if (node) await useNode(host.manager, { engine: engineOf(version), folder: host.folder, major: node });
+		host.#watchRuntimes();
 		await host.manager.load();
 		rc.on('messageSaved', (host.saved = (message) => host.#fire(message.t && rc.atLeast(7, 4) ? AppInterface.IPostSystemMessageSent : AppInterface.IPostMessageSent, message)));
 		rc.on('messageUpdated', (host.updated = (message) => host.#fire(AppInterface.IPostMessageUpdated, message)));
 		return host;
+	}
+
+	// Keeps every controller that the engine makes, of apps that do not start as well: the engine forgets those, but goes on restarting them.
+	#watchRuntimes() {
+		this.manager.getRuntime().subprocesses = new Proxy({}, {
+			set: (all, appId, controller) => {
+				this.controllers.push(controller);
+				controller.livenessManager.options.pingFrequencyInMS = 100; // the oldest engine's timer for the next ping outlives the app, by 10 s else
+				return Reflect.set(all, appId, controller);
+			},
+		});
 	}
 
 	// As on a server, nobody waits for what apps do after the fact.
@@ -145,11 +160,12 @@ export class EngineHost extends EventEmitter {
 	async close() {
 		this.rc.off('messageSaved', this.saved);
 		this.rc.off('messageUpdated', this.updated);
+		for (const { livenessManager } of this.controllers) livenessManager.options.maxRestarts = 0;
 		// the engine does not wait for its subprocesses to end
-		const processes = (await this.manager.get()).map((app) => (app.getRuntimeController?.() ?? app.getDenoRuntime()).deno).filter((each) => each.exitCode === null && each.signalCode === null);
+		const processes = this.controllers.map(({ deno }) => deno).filter((each) => each && each.exitCode === null && each.signalCode === null);
 		const ended = processes.map((each) => once(each, 'exit'));
 		await this.manager.unload(false);
-		await Promise.all(ended);
+		await Promise.all([...this.controllers.map((controller) => controller.stopApp()), ...ended]);
 		this.AppManager.Instance = undefined;
 		for (const [name, value] of Object.entries(this.formerEnvironment)) if (value === undefined) delete process.env[name]; else process.env[name] = value;
 		rmSync(this.folder, { recursive: true, force: true });
