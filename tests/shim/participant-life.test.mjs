@@ -207,7 +207,8 @@ test('an event while a pass ends is not forgotten', async (t) => {
 			granted ??= stage.grant(room._id);
 		},
 	});
-	participant.start();
-	await stage.rc.next('keysOffered');
+	const offered = stage.rc.next('keysOffered');
+	await stage.start(participant);
+	await offered;
 	assert.ok(room.e2eKeyId);
 });

@@ -67,7 +67,7 @@ test('a conflict ends when an admin lets e2eed adopt the key pair', async (t) =>
 	stage.bot.e2e = { public_key: theirs.publicText, private_key };
 	const participant = await stage.participant({ intervalMs: 3_600_000 });
 	const blocked = stage.becomes(participant, ({ phase }) => phase === 'blocked');
-	participant.start();
+	await stage.start(participant);
 	await blocked;
 	const running = stage.becomes(participant, ({ phase }) => phase === 'running');
 	await stage.admin.call('importIdentity', { appId: stage.appId, userId: stage.bot._id, public_key: theirs.publicText, private_key, passphrase: 'correct horse' });
@@ -100,7 +100,7 @@ test('a rotation of which the end was not reached is finished by a later pass', 
 	const roomId = await stage.sharedRoom(participant, ada);
 	const before = stage.kept(roomId).E2EKey;
 	await stage.admin.call('rotate', { appId: stage.appId });
-	stage.server.failNext('e2e.updateGroupKey', 'hang up');
+	stage.server.failNext('e2e.provideUsersSuggestedGroupKeys', 'hang up');
 	const { phase, reason } = await participant.sync();
 	assert.deepEqual([phase, reason], ['troubled', 'REST_FAILED']);
 	await participant.sync();
@@ -182,7 +182,7 @@ test('a room where the app has no grant is left alone until it has one', async (
 	assert.deepEqual([rooms[roomId].phase, rooms[room._id].phase], ['no-grant', 'no-grant']);
 	assert.ok(stage.kept(roomId).E2ESuggestedKey);
 
-	participant.start();
+	await stage.start(participant);
 	const ready = stage.becomes(participant, ({ rooms: now }) => now[roomId]?.phase === 'ready');
 	await stage.grant(roomId);
 	await ready;
@@ -366,6 +366,43 @@ test('a reset in the midst of a pass does not put a key under the id of another'
 	assert.deepEqual(keys.map(({ kid, state }) => [kid, state]), [[stage.room(roomId).e2eKeyId, 'current'], [former, 'old']]);
 });
 
+for (const [when, route] of [['as', 'e2e.setRoomKeyID'], ['before', 'e2e.provideUsersSuggestedGroupKeys'], ['after', 'e2e.provideUsersSuggestedGroupKeys'], ['before', 'e2e.acceptSuggestedGroupKey']])
+	test(`a reset ${when} ${route}, while the bot's own key is stored, does not leave it with the former one`, async (t) => {
+		const stage = await openStage(t, house);
+		const ada = await stage.person('ada');
+		const participant = await stage.participant({ serveMembers: false });
+		const room = stage.rc.createRoom('p', 'new', ada.user, [stage.bot], { encrypted: true });
+		await stage.grant(room._id);
+		stage.server[when === 'before' ? 'before' : 'after'](route, () => ada.resetRoomKey(room._id));
+		await participant.sync();
+		assert.equal(stage.kept(room._id).E2EKey, undefined);
+		await ada.serveWaiting(room._id);
+		assert.deepEqual((await participant.sync()).rooms[room._id], { phase: 'ready', keyId: room.e2eKeyId });
+	});
+
+// Before 7.0 the id was the beginning of every key.
+test('in a room of old, where the id says nothing of the key, keys go by what opens', async (t) => {
+	const stage = await openStage(t, house, { version: '6.13.0' });
+	const ada = await stage.person('ada');
+	ada.makesKeys('v0');
+	const client = await stage.client();
+	const participant = await stage.participant({ client });
+	const roomId = await stage.sharedRoom(participant, ada);
+	assert.equal(stage.room(roomId).e2eKeyId, 'eyJhbGciOiJB');
+	const { E2EKey } = stage.kept(roomId);
+	const other = await crypto.makeRoomKey('A128CBC', { kid: 'constant' });
+	await ada.api('POST', 'e2e.updateGroupKey', { uid: stage.bot._id, rid: roomId, key: await crypto.wrapRoomKey(stage.publicKey, other.kid, other.jwkText) });
+	assert.equal((await participant.sync()).rooms[roomId].phase, 'ready');
+	assert.equal(stage.kept(roomId).E2EKey, E2EKey);
+	const { content } = await client.encrypt({ roomId, payload: { msg: stage.say('still the key of ada') } });
+	assert.equal((await ada.read(stage.rc.sendMessage(stage.bot, { rid: roomId, t: 'e2e', e2e: 'pending', content })._id)).text, 'still the key of ada');
+
+	// that the daemon has a key of this id does not make it the room's: it waits to be given one
+	delete stage.kept(roomId).E2EKey;
+	stage.kept(roomId)._updatedAt = new Date();
+	assert.equal((await participant.sync()).rooms[roomId].phase, 'waiting');
+});
+
 test('an offer for the new key, read with the former id, is not sent back', async (t) => {
 	const stage = await openStage(t, house);
 	const ada = await stage.person('ada');
@@ -399,7 +436,7 @@ test('a daemon that has lost the key, or uses another, gets it back from the ser
 	assert.equal(await currentKid(client, roomId), stage.room(roomId).e2eKeyId);
 });
 
-for (const lost of ['e2e.setRoomKeyID', 'e2e.updateGroupKey'])
+for (const lost of ['e2e.setRoomKeyID', 'e2e.provideUsersSuggestedGroupKeys', 'e2e.acceptSuggestedGroupKey'])
 	for (const how of ['before', 'after'])
 		test(`the connection goes ${how} ${lost} is carried out, while a key is made: the next pass finishes`, async (t) => {
 			const stage = await openStage(t, house);

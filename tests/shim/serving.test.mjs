@@ -71,7 +71,7 @@ for (const [why, how] of Object.entries({ 'without the permission to': { permiss
 		if (!how.permissions) return;
 		const started = await stage.participant({ intervalMs: 3_600_000 });
 		await started.sync();
-		started.start();
+		await stage.start(started);
 		const offered = stage.rc.next('keysOffered');
 		await stage.grant(roomId); // told by the event
 		await offered;

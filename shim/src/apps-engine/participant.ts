@@ -207,7 +207,8 @@ export class Participant {
 			const state = await sync.step(keyId, rewrap);
 			this.#rewrap.delete(roomId);
 			this.#settled.delete(roomId);
-			if (state.phase === 'ready' || state.phase === 'waiting') settle(looks);
+			// an offer that was dealt with may come again, and looks the same
+			if (!E2ESuggestedKey && (state.phase === 'ready' || state.phase === 'waiting')) settle(looks);
 			return state;
 		} catch (error) {
 			if (!(error instanceof E2eedError)) throw error;

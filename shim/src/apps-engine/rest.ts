@@ -149,17 +149,18 @@ export class Rest {
 	}
 
 	async #sendTo(url: string, path: string, request: Omit<HttpRequest, 'url'>): Promise<HttpResponse> {
+		const name = path.split('?')[0]!.replace('/api/v1/', '');
 		const timeoutMs = this.#timeoutMs * (typeof request.body === 'object' || FILE.test(path) ? FILE_TIMES : 1);
 		let timer: ReturnType<typeof setTimeout> | undefined;
 		const late = new Promise<never>((_, reject) => {
-			timer = setTimeout(() => reject(new E2eedError('REST_FAILED', `${path.split('?')[0]}: no answer within ${timeoutMs} ms`, { data: { status: 0 } })), timeoutMs);
+			timer = setTimeout(() => reject(new E2eedError('REST_FAILED', `${name}: no answer within ${timeoutMs} ms`, { data: { status: 0 } })), timeoutMs);
 		});
 		try {
 			return await Promise.race([this.#wire.send({ url, ...request }), late]);
 		} catch (error: any) {
 			if (error instanceof E2eedError) throw error;
 			// not the error's own text: it is not ours, and may hold the request
-			throw new E2eedError('REST_FAILED', `${path.split('?')[0]}: the server cannot be reached (${error?.cause?.code ?? error?.code ?? error?.name ?? 'unknown error'})`, { data: { status: 0 } });
+			throw new E2eedError('REST_FAILED', `${name}: the server cannot be reached (${error?.cause?.code ?? error?.code ?? error?.name ?? 'unknown error'})`, { data: { status: 0 } });
 		} finally {
 			clearTimeout(timer);
 		}

@@ -140,13 +140,19 @@ export class RoomSync {
 			return this.step(winner, false); // the daemon takes the abandoned key for the current one, which is to end now
 		}
 		this.#made = undefined;
-		await this.#store(key);
-		await this.#adopt(key, kid); // another server may have made one since, which the daemon then took for the current one
-		return { phase: 'ready', keyId: kid };
+		return this.#publish(key, kid);
 	}
 
-	async #store(key: string): Promise<void> {
-		await this.#rest.post('e2e.updateGroupKey', { uid: this.#rest.userId, rid: this.roomId, key });
+	/**
+	 * Stores @key for the bot user, as the key in use. By way of an offer to itself: a reset of the room key takes offers away, whereas what is stored
+	 * at once may come behind the reset, and who has a key stored is offered no other. @again: whether to try once more where somebody else's offer
+	 * was faster.
+	 */
+	async #publish(key: string, keyId: string, again = true): Promise<RoomState> {
+		if ((await this.#keyId()) !== keyId) return { phase: 'waiting', keyId };
+		await this.#rest.post('e2e.provideUsersSuggestedGroupKeys', { usersSuggestedGroupKeys: { [this.roomId]: [{ _id: this.#rest.userId, key }] } });
+		await this.#adopt(key, keyId);
+		return this.#accept(key, keyId, key, again);
 	}
 
 	/** Has the daemon encrypt with @key from now on. Gives whether it is this room key, and opens. */
@@ -177,7 +183,12 @@ export class RoomSync {
 	}
 
 	/** @working: what was stored before, and works; it is not given up for another key. */
-	async #accept(offered: string, keyId: string, working?: string): Promise<RoomState> {
+	async #accept(offered: string, keyId: string, working?: string, again = true): Promise<RoomState> {
+		// what was offered before a reset went with it, but somebody who has not seen the reset may have offered it since
+		if ((await this.#keyId()) !== keyId) {
+			await this.#reject();
+			return { phase: 'waiting', keyId };
+		}
 		try {
 			await this.#rest.post('e2e.acceptSuggestedGroupKey', { rid: this.roomId });
 		} catch (error) {
@@ -187,10 +198,11 @@ export class RoomSync {
 		if (!stored || !fits(stored, keyId)) return { phase: 'waiting', keyId }; // the room was given another key meanwhile
 		// the server has taken what was offered by then, which need not be what was looked at
 		const state = stored === offered ? 'current' : await this.#tryOn(stored, keyId);
-		const good = state === 'current' || (state && !working) ? stored : working ?? offered;
-		if (good !== stored) await this.#store(good);
-		await this.#adopt(good, keyId);
-		return { phase: 'ready', keyId };
+		if (state === 'current' || (state && !working)) {
+			await this.#adopt(stored, keyId);
+			return { phase: 'ready', keyId };
+		}
+		return again ? this.#publish(working ?? offered, keyId, false) : { phase: 'waiting', keyId };
 	}
 
 	async #reject(): Promise<void> {
@@ -208,11 +220,6 @@ export class RoomSync {
 	}
 
 	async #publishOwn(keyId: string): Promise<RoomState> {
-		// who has a key stored is given no other: one of before a reset must not get there
-		if ((await this.#keyId()) !== keyId) return { phase: 'waiting', keyId };
-		const { key } = await this.#client.getEncryptedRoomKey({ roomId: this.roomId, kid: keyId });
-		await this.#store(key);
-		await this.#adopt(key, keyId);
-		return { phase: 'ready', keyId };
+		return this.#publish((await this.#client.getEncryptedRoomKey({ roomId: this.roomId, kid: keyId })).key, keyId);
 	}
 }

@@ -34,13 +34,13 @@ export class Member {
 		await this.api('POST', 'e2e.setUserPublicAndPrivateKeys', { public_key: this.#identity.publicText, private_key });
 	}
 
-	// 'v2': AES-256-GCM under a UUID, as since 7.13. 'v1': AES-128-CBC under a hash, as from 7.0 to 7.12.
+	// 'v2': AES-256-GCM under a UUID, as since 7.13. 'v1': AES-128-CBC under a hash, as from 7.0 to 7.12; 'v0': under the key's own beginning, as before.
 	makesKeys(form) {
 		this.#made = form;
 	}
 
 	#newKey() {
-		return this.#made === 'v2' ? rc.makeRoomKey('A256GCM', { kid: 'uuid' }) : rc.makeRoomKey('A128CBC', { kid: 'sha256' });
+		return this.#made === 'v2' ? rc.makeRoomKey('A256GCM', { kid: 'uuid' }) : rc.makeRoomKey('A128CBC', { kid: this.#made === 'v1' ? 'sha256' : 'constant' });
 	}
 
 	async createEncryptedRoom(name, members = []) {
@@ -89,6 +89,7 @@ export class Member {
 	async serveWaiting(roomId) {
 		const { usersWaitingForE2EKeys } = await this.api('GET', 'e2e.fetchUsersWaitingForGroupKey', { 'roomIds[]': [roomId] });
 		const { current, old } = await this.roomKeys(roomId);
+		if (!current) return [];
 		const users = await Promise.all((usersWaitingForE2EKeys[roomId] ?? []).map(async ({ _id, public_key }) => ({
 			_id, key: await this.#wrap(current, public_key),
 			...(old.length > 0 && { oldKeys: await Promise.all(old.map(async (key) => ({ e2eKeyId: key.kid, ts: key.ts, E2EKey: await this.#wrap(key, public_key) }))) }),

@@ -15,7 +15,7 @@ export const ALL = ['read', 'write', 'create', 'distribute'];
 let serial = 0;
 
 // One that hangs fails.
-export const test = (name, body) => nodeTest(name, { timeout: 30_000 }, body);
+export const test = (name, body, { timeout = 30_000 } = {}) => nodeTest(name, { timeout }, body);
 
 // RSA pairs take long to make, and no test minds that a person of this name has had the same before.
 const pairs = new Map();
@@ -33,6 +33,7 @@ export async function openDaemon() {
 class Stage {
 	#t;
 	#watchers = new Map(); // Participant -> functions to call with its state
+	#clients = new Map();
 
 	constructor(t, fields) {
 		this.#t = t;
@@ -48,11 +49,13 @@ class Stage {
 	// One of the app's servers: a Participant with a client of its own.
 	async participant(options = {}) {
 		const watchers = new Set();
+		const client = options.client ?? await this.client();
 		const participant = new Participant({
-			client: options.client ?? await this.client(), http: fetch, serverUrl: this.server.url, userId: this.bot._id, authToken: this.botToken,
+			client, http: fetch, serverUrl: this.server.url, userId: this.bot._id, authToken: this.botToken,
 			onChange: (state) => watchers.forEach((watch) => watch(state)), ...options,
 		});
 		this.#watchers.set(participant, watchers);
+		this.#clients.set(participant, client);
 		this.#t.after(() => participant.stop());
 		return participant;
 	}
@@ -96,6 +99,12 @@ class Stage {
 	// What the server keeps for the bot in a room.
 	kept(roomId) {
 		return this.rc.subscription(roomId, this.bot._id);
+	}
+
+	// Starts @participant; what happens from now on it is told.
+	async start(participant) {
+		participant.start();
+		await this.#clients.get(participant).subscribe({});
 	}
 
 	// The state of @participant comes to match, looked at whenever it changes.
