@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { RocketChat } from './double/server.mjs';
 import { packApp } from './engine/pack.mjs';
-import { SANDBOXES } from './engine/sandboxes.mjs';
+import { FEW, SANDBOXES } from './engine/sandboxes.mjs';
 import { fileURLToPath } from 'node:url';
 
 const PROBE = fileURLToPath(new URL('engine/probe', import.meta.url));
@@ -45,4 +45,34 @@ describe('sandboxes', { timeout: 120_000 }, () => {
 			assert.deepEqual([sent.t, sent.e2e, sent.msg, sent.content], ['e2e', 'pending', '', CONTENT]);
 			assert.deepEqual(host.errors, []);
 		});
+
+	for (const { name, server, open } of FEW) {
+		test(`${name}: an app whose process is killed goes on in another`, async (t) => {
+			const rc = new RocketChat({ version: server });
+			const host = await open(rc);
+			t.after(() => host.close());
+			await host.install(await packApp(PROBE));
+			const [controller] = host.controllers, former = controller.deno.pid;
+
+			const last = rc.atLeast(7, 4) ? 'runtime:restart' : 'app:initialize'; // of what the engine does then
+			const restarted = new Promise((resolve) => host.on('logged', ({ method }) => method === last && resolve()));
+			controller.deno.kill('SIGKILL');
+			await restarted;
+			assert.notEqual(controller.deno.pid, former);
+			const found = new Promise((resolve) => host.once('persisted', resolve));
+			const ada = rc.createUser('ada');
+			rc.sendMessage(ada, { rid: rc.createRoom('p', 'room', ada)._id, msg: 'again' });
+			assert.equal((await found).text, 'again');
+		});
+
+		test(`${name}: an app that cannot be made is refused, and leaves nothing running`, async () => {
+			const host = await open(new RocketChat({ version: server }));
+			try {
+				await assert.rejects(host.install(await packApp(PROBE, { info: { classFile: 'broken.js', implements: [] } })), { message: 'Module child_process is not allowed' });
+			} finally {
+				await host.close();
+			}
+			assert.deepEqual(host.controllers.map(({ deno }) => deno), [undefined]); // the engine's way to say that the process is gone
+		});
+	}
 });

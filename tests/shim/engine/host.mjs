@@ -91,6 +91,7 @@ export class EngineHost extends EventEmitter {
 	ssrfAllowlist = [];
 	errors = [];
 	controllers = []; // of the apps' processes
+	#underWay = new Set(); // events that apps have not handled yet
 	keys = generateKeyPairSync('rsa', { modulusLength: 2048, publicKeyEncoding: { type: 'spki', format: 'pem' }, privateKeyEncoding: { type: 'pkcs8', format: 'pem' } });
 
 	// @version: '7.0' or '7.9', of the engine. @deno: the version of the Deno that it starts; @node: the major version of the Node instead.
@@ -128,9 +129,12 @@ export class EngineHost extends EventEmitter {
 		});
 	}
 
-	// As on a server, nobody waits for what apps do after the fact.
+	// As on a server, nobody waits for what apps do after the fact; only close() does.
 	#fire(event, message) {
-		this.manager.getListenerManager().executeListener(event, messageToApp(this.rc, message)).catch((error) => this.errors.push(error));
+		const handled = this.manager.getListenerManager().executeListener(event, messageToApp(this.rc, message))
+			.catch((error) => this.errors.push(error))
+			.finally(() => this.#underWay.delete(handled));
+		this.#underWay.add(handled);
 	}
 
 	// Installs and enables the app in @zip. Gives the engine's ProxiedApp.
@@ -160,6 +164,7 @@ export class EngineHost extends EventEmitter {
 	async close() {
 		this.rc.off('messageSaved', this.saved);
 		this.rc.off('messageUpdated', this.updated);
+		await Promise.all(this.#underWay); // the engine waits long for what a process that was ended will not answer
 		for (const { livenessManager } of this.controllers) livenessManager.options.maxRestarts = 0;
 		// the engine does not wait for its subprocesses to end
 		const processes = this.controllers.map(({ deno }) => deno).filter((each) => each && each.exitCode === null && each.signalCode === null);
