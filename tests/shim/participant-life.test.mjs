@@ -196,6 +196,21 @@ test('the client is closed, or its app is revoked: it stops', async (t) => {
 	assert.deepEqual([(await second.sync()).phase, second.state.reason], ['stopped', 'AUTHENTICATION_FAILED']);
 });
 
+test('what a listener throws is not taken for a failure of the pass', async (t) => {
+	const stage = await openStage(t, house);
+	const others = process.listeners('unhandledRejection');
+	process.removeAllListeners('unhandledRejection');
+	t.after(() => others.forEach((listener) => process.on('unhandledRejection', listener)));
+	const thrown = new Promise((resolve) => process.once('unhandledRejection', resolve));
+	const participant = await stage.participant({
+		onChange: ({ phase }) => {
+			if (phase === 'running') throw new Error('of the listener');
+		},
+	});
+	assert.equal((await participant.sync()).phase, 'running');
+	assert.equal((await thrown).message, 'of the listener'); // where an error in any callback goes
+});
+
 test('an event while a pass ends is not forgotten', async (t) => {
 	const stage = await openStage(t, house);
 	const ada = await stage.person('ada');

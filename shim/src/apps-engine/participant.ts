@@ -279,6 +279,11 @@ export class Participant {
 	#set(state: ParticipantState): void {
 		const changed = JSON.stringify(state) !== JSON.stringify(this.#state);
 		this.#state = state;
-		if (changed) this.#options.onChange?.(this.state);
+		if (!changed) return;
+		try {
+			this.#options.onChange?.(this.state);
+		} catch (error) {
+			void Promise.reject(error); // goes where an error in any callback goes, not into the pass
+		}
 	}
 }
