@@ -80,6 +80,7 @@ export class Participant {
 	#state: ParticipantState = { phase: 'idle', warnings: [], rooms: {} };
 	#introduced = false;
 	#pass: Promise<ParticipantState> | undefined;
+	#next: Promise<ParticipantState> | undefined; // one that was asked for while that is under way
 	#timer: ReturnType<typeof setTimeout> | undefined;
 	#started = false;
 	#failures = 0;
@@ -110,16 +111,25 @@ export class Participant {
 	/** No more passes; resolves when the one under way has ended. */
 	async stop(): Promise<void> {
 		this.#end();
-		await this.#pass;
+		await (this.#next ?? this.#pass);
 		if (this.#state.phase !== 'stopped') this.#set({ ...this.#state, phase: 'idle' });
 	}
 
 	/**
-	 * One pass; a call while one is under way gives that one, and while the server has asked for patience there is none. Never rejects: the state
-	 * says how it went.
+	 * One pass that begins now, or behind the one under way, which may be past what this is for; calls until then share it. While the server has
+	 * asked for patience there is none. Never rejects: the state says how it went.
 	 */
 	sync(): Promise<ParticipantState> {
-		this.#pass ??= this.#run().finally(() => {
+		if (!this.#pass) return this.#begin();
+		this.#next ??= this.#pass.then(() => {
+			this.#next = undefined;
+			return this.#pass ?? this.#begin();
+		});
+		return this.#next;
+	}
+
+	#begin(): Promise<ParticipantState> {
+		this.#pass = this.#run().finally(() => {
 			this.#pass = undefined;
 		});
 		return this.#pass;
@@ -139,9 +149,8 @@ export class Participant {
 		this.#dueAt = at;
 		this.#timer = setTimeout(() => {
 			this.#dueAt = Infinity;
-			// behind a pass under way, which may be past what this one is for
-			void (this.#pass ?? Promise.resolve()).then(() => this.sync()).then(() => this.#soon(this.#wait()));
-		}, at - Date.now());
+			void this.sync().then(() => this.#soon(this.#wait()));
+		}, Math.max(0, at - Date.now()));
 	}
 
 	#wait(): number {
