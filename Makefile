@@ -125,8 +125,8 @@ $(B)/bench/%: $(B)/tests/bench/%.o $(B)/tests/bench/bench.o $(ARCHIVES)
 	@$(CC) $(LDFLAGS_ALL) -o $@ $^ $(ALL_LIBS)
 
 .PHONY: bench bench-programs
-bench: deps-bench ## measure keystore and files (minutes), and rewrite docs/performance.md with what was found
-	@$(MAKE) --no-print-directory -s all bench-programs
+bench: deps-bench deps-shim ## measure keystore, files and client (minutes), and rewrite docs/performance.md with what was found
+	@$(MAKE) --no-print-directory -s all bench-programs shim/dist/index.js
 	@node tests/bench/bench.mjs
 
 bench-programs: $(BENCH)

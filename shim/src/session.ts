@@ -42,6 +42,7 @@ export interface SessionEvents {
 
 const TOKEN_PREFIX = 'e2eed1_';
 const TOKEN_BYTES = 32;
+const WRITE_CHARS = 64 * 1024; // a longer text takes longer to put together and encode than another write does
 const STRANGER_CEILING = 64 * 1024;
 const DAEMON_CEILING = 256 * 1024 * 1024; // a batch of answers; the contract bounds what the daemon receives, not what it says
 
@@ -149,16 +150,31 @@ export class Session {
 		return this.ended || this.#full ? 0 : (this.hello?.limits.maxInFlight ?? 1) - this.#underWay.size;
 	}
 
-	/** Sends requests in one write: each of @frames a frame of its own, an array as one batch. */
+	/** Sends requests: each of @frames a frame of its own, an array as one batch. */
 	send(frames: (Outgoing | Outgoing[])[]): void {
 		let text = '';
+		const write = () => {
+			if (!this.#socket.write(text)) this.#full = true;
+			text = '';
+		};
+		const put = (request: Outgoing) => {
+			this.#underWay.set(request.id, request);
+			text += requestText(request.id, request.method, request.params);
+		};
 		for (const frame of frames) {
-			const requests = Array.isArray(frame) ? frame : [frame];
-			for (const request of requests) this.#underWay.set(request.id, request);
-			const texts = requests.map(({ id, method, params }) => requestText(id, method, params));
-			text += `${Array.isArray(frame) ? `[${texts.join(',')}]` : texts[0]}\n`;
+			if (Array.isArray(frame)) {
+				frame.forEach((request, i) => {
+					text += i === 0 ? '[' : ',';
+					put(request);
+				});
+				text += ']\n';
+			} else {
+				put(frame);
+				text += '\n';
+			}
+			if (text.length > WRITE_CHARS) write();
 		}
-		if (!this.#socket.write(text)) this.#full = true;
+		if (text !== '') write();
 	}
 
 	/** Closes it; what is under way is handed to `end` with @error as the cause. */

@@ -1,4 +1,4 @@
-// `make bench`: what the keystore costs, and files, in figures. Runs the built daemon on keystores of many sizes, prints tables as it goes,
+// `make bench`: what the keystore costs, files, and the TypeScript client, in figures. Runs the built daemon on keystores of many sizes, prints tables as it goes,
 // and writes docs/performance/ (JSON and plots) and the generated parts of docs/performance.md. Nothing passes or fails.
 //
 //   node tests/bench/bench.mjs              everything; a few minutes
@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { startDaemon, ROOT } from '../e2e/lib/daemon.mjs';
 import { makeIdentity } from '../e2e/lib/rc.mjs';
+import { calls } from './calls.mjs';
 import { describe, insert } from './report.mjs';
 
 const PROGRAMS = join(ROOT, 'build/release/bench');
@@ -341,7 +342,9 @@ async function machine() {
 
 // ---- run and report ----------------------------------------------------------------------------------------------
 
-const sections = { machine, open, append, group, memory, rewrite, wrap, events, files };
+const client = () => calls(say);
+
+const sections = { machine, open, append, group, memory, rewrite, wrap, events, files, client };
 const asked = process.argv.slice(2);
 const unknown = asked.filter((name) => !Object.hasOwn(sections, name));
 if (unknown.length) {

@@ -132,7 +132,13 @@ const events = (rows) => ({
 			row.subscribers ? fixed((row.subscribers * row.events) / row.seconds) : ''])),
 });
 
-const SECTIONS = { machine, open, append, group, memory, rewrite, wrap, events, files };
+const client = (rows) => ({
+	text: table(['calls of one tick', 'client, calls/s', 'frames, calls/s', 'batches, calls/s', 'client, µs of CPU a call', 'frames', 'batches'],
+		rows.map(({ width, client, frames, batches }) => [fixed(width), ...[client, frames, batches].map(({ perSecond }) => fixed(perSecond)),
+			...[client, frames, batches].map(({ cpuMicroseconds }) => fixed(cpuMicroseconds, 1))])),
+});
+
+const SECTIONS = { machine, open, append, group, memory, rewrite, wrap, events, files, client };
 
 export const describe = (name, figures) => SECTIONS[name](figures);
 

@@ -117,6 +117,13 @@ test('nothing is left open in the daemon, whatever goes wrong', async (t) => {
 	}
 });
 
+test('capabilities tell what can be done with files', async (t) => {
+	const { client, participant } = await open(t);
+	const overText = new Rest({ http: appsHttp, serverUrl: 'http://chat', userId: 'u', authToken: 't' });
+	const files = (rest) => new EncryptedRooms({ client, rest }).capabilities.files;
+	assert.deepEqual([files(participant.rest), files(overText), files(undefined)], ['send and read', 'read', 'none']);
+});
+
 test("over Apps-Engine's http files are read; to send them it says what is needed", async (t) => {
 	const { stage, ada, participant, room, roomId, newestRead } = await open(t, { http: appsHttp });
 	const bytes = randomBytes(1000);

@@ -61,6 +61,29 @@ test('stop() waits for the pass under way', async (t) => {
 	assert.deepEqual(order, ['passed', 'stopped']);
 });
 
+test('what is known already is not asked for again, until a pass fails', async (t) => {
+	const stage = await openStage(t, house);
+	const ada = await stage.person('ada');
+	const asked = [];
+	const http = (url, init) => {
+		if (/(rooms|subscriptions)\.get\b/.test(url)) asked.push(new URL(url).searchParams.get('updatedSince'));
+		return fetch(url, init);
+	};
+	const participant = await stage.participant({ http });
+	const roomId = await stage.encryptedRoom(ada);
+	await ada.invite(roomId, stage.bot._id);
+	const newest = [stage.room(roomId), stage.kept(roomId)].map(({ _updatedAt }) => _updatedAt.getTime());
+	await participant.sync();
+	assert.deepEqual(asked.splice(0), [null, null]);
+	await participant.sync();
+	assert.deepEqual(asked.splice(0).map((since) => Date.parse(since)), newest.map((at) => at - 60_000)); // clocks of a cluster differ
+	stage.server.failNext('e2e.fetchMyKeys', 'hang up');
+	await participant.sync();
+	asked.splice(0);
+	await participant.sync();
+	assert.deepEqual(asked, [null, null]);
+});
+
 test('a call while a pass is under way is that pass', async (t) => {
 	const stage = await openStage(t, house);
 	const participant = await stage.participant();
@@ -194,6 +217,21 @@ test('the client is closed, or its app is revoked: it stops', async (t) => {
 	await second.sync();
 	await stage.admin.call('revokeApp', { appId: stage.appId });
 	assert.deepEqual([(await second.sync()).phase, second.state.reason], ['stopped', 'AUTHENTICATION_FAILED']);
+});
+
+test('what a listener throws is not taken for a failure of the pass', async (t) => {
+	const stage = await openStage(t, house);
+	const others = process.listeners('unhandledRejection');
+	process.removeAllListeners('unhandledRejection');
+	t.after(() => others.forEach((listener) => process.on('unhandledRejection', listener)));
+	const thrown = new Promise((resolve) => process.once('unhandledRejection', resolve));
+	const participant = await stage.participant({
+		onChange: ({ phase }) => {
+			if (phase === 'running') throw new Error('of the listener');
+		},
+	});
+	assert.equal((await participant.sync()).phase, 'running');
+	assert.equal((await thrown).message, 'of the listener'); // where an error in any callback goes
 });
 
 test('an event while a pass ends is not forgotten', async (t) => {

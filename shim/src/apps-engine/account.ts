@@ -59,7 +59,8 @@ export class Account {
 		if (!known && !this.#replace && !(typeof theirs === 'string' && (await this.#opens(theirs, rooms))))
 			throw new E2eedError(
 				'ACCOUNT_KEY_CONFLICT',
-				'the bot user already has an encryption key pair that is not the app\'s: let an administrator of e2eed adopt it ("e2eectl app import"), or have it replaced (replaceAccountKey: true; what was encrypted for it is then lost to the bot user)',
+				'the bot user already has an encryption key pair that is not the app\'s: let an administrator of e2eed adopt it ("e2eectl app import"), ' +
+					'or have it replaced (replaceAccountKey: true; what was encrypted for it is then lost to the bot user)',
 			);
 		await this.#publish(true);
 		this.#ours = modulus;
@@ -79,7 +80,8 @@ export class Account {
 	async #opens(publicKey: string, rooms: string[]): Promise<boolean> {
 		for (const roomId of rooms)
 			try {
-				const { users, failed } = await this.#client.wrapRoomKey({ roomId, recipients: [{ _id: this.#rest.userId, public_key: publicKey }], history: false });
+				const recipients = [{ _id: this.#rest.userId, public_key: publicKey }];
+				const { users, failed } = await this.#client.wrapRoomKey({ roomId, recipients, history: false });
 				if (failed.length > 0) return false;
 				await this.#client.importRoomKey({ roomId, key: users[0]!.key }); // its own prefix is the kid
 				return true;

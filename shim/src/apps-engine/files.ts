@@ -66,15 +66,18 @@ function formatOf(name: string): string {
 function mediaFields({ name, dimensions }: OutgoingFile, type: string, size: number, url: string): Payload {
 	const group = groupOf(type);
 	if (!MEDIA.includes(group)) return { size, format: formatOf(name) };
-	return { [`${group}_url`]: url, [`${group}_type`]: type, [`${group}_size`]: size, ...(group === 'image' && dimensions && { image_dimensions: dimensions }) };
+	const ofImage = group === 'image' && dimensions && { image_dimensions: dimensions };
+	return { [`${group}_url`]: url, [`${group}_type`]: type, [`${group}_size`]: size, ...ofImage };
 }
 
 /** A form with the envelope and the bytes; the latter last, as servers that read as it comes want it. */
 function formOf(envelope: object, hashedName: string, bytes: Uint8Array): { body: Uint8Array; contentType: string } {
 	const boundary = `e2eed-${randomBytes(16).toString('hex')}`;
 	const part = (head: string) => `--${boundary}\r\nContent-Disposition: form-data; ${head}\r\n\r\n`;
-	const before = `${part('name="content"')}${JSON.stringify(envelope)}\r\n${part(`name="file"; filename="${hashedName}"\r\nContent-Type: ${UNKNOWN_TYPE}`)}`;
-	return { body: Buffer.concat([Buffer.from(before), bytes, Buffer.from(`\r\n--${boundary}--\r\n`)]), contentType: `multipart/form-data; boundary=${boundary}` };
+	const file = part(`name="file"; filename="${hashedName}"\r\nContent-Type: ${UNKNOWN_TYPE}`);
+	const before = `${part('name="content"')}${JSON.stringify(envelope)}\r\n${file}`;
+	const body = Buffer.concat([Buffer.from(before), bytes, Buffer.from(`\r\n--${boundary}--\r\n`)]);
+	return { body, contentType: `multipart/form-data; boundary=${boundary}` };
 }
 
 export class EncryptedFiles {
@@ -99,7 +102,8 @@ export class EncryptedFiles {
 		const known = encryptionOf(room);
 		const fresh = freshEncryption(this.#rest, room.id);
 
-		if (!this.#rest.binary) throw new E2eedError('UNSUPPORTED', "Apps-Engine's http cannot carry a file's bytes: give `fetch` as http to send files");
+		if (!this.#rest.binary)
+			throw new E2eedError('UNSUPPORTED', "Apps-Engine's http cannot carry a file's bytes: give `fetch` as http to send files");
 		this.#checkSize(size);
 		const { fileId, key, iv, hashedName } = await this.#client.fileOpen({ roomId: room.id, mode: 'encrypt', name });
 		const { bytes, sha256 } = await this.#through(fileId, file.bytes);
@@ -108,7 +112,9 @@ export class EncryptedFiles {
 		const envelope = await encryptPayload(this.#client, room.id, { type, typeGroup: groupOf(type), name, ...secrets }, known, fresh);
 		const form = formOf(envelope, hashedName, bytes);
 		const { file: upload } = await this.#rest.postBytes(`rooms.media/${encodeURIComponent(room.id)}`, form.body, form.contentType);
-		const attachment = { title: name, type: 'file', title_link: upload.url, title_link_download: true, ...secrets, ...mediaFields(file, type, size, upload.url) };
+		const attachment = {
+			title: name, type: 'file', title_link: upload.url, title_link_download: true, ...secrets, ...mediaFields(file, type, size, upload.url),
+		};
 		const files = [{ _id: upload._id, name, type, size }];
 
 		const content = await encryptFor(this.#client, room.id, { text, attachments: [attachment], files }, known, fresh);
@@ -125,13 +131,15 @@ export class EncryptedFiles {
 		{ roomId, attachments, files }: Pick<DecryptedMessage, 'roomId' | 'attachments' | 'files'>,
 		attachment: Payload | undefined = attachments.find(({ encryption }) => encryption),
 	): Promise<ReceivedFile> {
-		const path = attachment && ['title_link', ...MEDIA.map((group) => `${group}_url`)].map((link) => attachment[link]).find((link) => typeof link === 'string');
+		const links = ['title_link', ...MEDIA.map((group) => `${group}_url`)].map((name) => attachment?.[name]);
+		const path: string | undefined = links.find((link) => typeof link === 'string');
 		const { key, iv } = attachment?.['encryption'] ?? {};
 		const { sha256: told } = attachment?.['hashes'] ?? {};
 
-		if (!key || !iv || !path) throw new E2eedError('NOT_ENCRYPTED', 'the message shows no encrypted file');
+		if (!attachment || !key || !iv || !path) throw new E2eedError('NOT_ENCRYPTED', 'the message shows no encrypted file');
 		const name = String(attachment['title'] ?? '');
-		const type = MEDIA.map((group) => attachment[`${group}_type`]).find(Boolean) ?? files.find((file) => file['name'] === name)?.['type'];
+		const ofMedia = MEDIA.map((group) => attachment[`${group}_type`]).find(Boolean);
+		const type = ofMedia ?? files.find((file) => file['name'] === name)?.['type'];
 		const cipher = await this.#rest.download(path);
 		this.#checkSize(cipher.length);
 		const { fileId } = await this.#client.fileOpen({ roomId, mode: 'decrypt', key, iv, ...(told && { sha256: told }) });
@@ -140,7 +148,8 @@ export class EncryptedFiles {
 	}
 
 	#checkSize(size: number): void {
-		if (size > this.#maxBytes) throw new E2eedError('TOO_LARGE', `a file of ${size} bytes: more than the ${this.#maxBytes} that are allowed here`, { data: { limit: this.#maxBytes } });
+		const limit = this.#maxBytes;
+		if (size > limit) throw new E2eedError('TOO_LARGE', `a file of ${size} bytes: more than the ${limit} that are allowed here`, { data: { limit } });
 	}
 
 	/** Everything through the daemon's cipher, a few chunks ahead of the answers. Closes the file. */

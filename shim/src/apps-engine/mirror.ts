@@ -27,8 +27,10 @@ export class Mirror<T extends Document> {
 
 	async refresh(rest: Rest): Promise<void> {
 		const whole = this.#newest === undefined || Date.now() - this.#wholeAt > WHOLE_MS;
-		const { update, remove = [] } = await rest.get(this.#path, whole ? {} : { updatedSince: new Date(this.#newest! - OVERLAP_MS).toISOString() });
-		if (!Array.isArray(update) || !Array.isArray(remove)) throw new E2eedError('REST_FAILED', `${this.#path}: not the answer of a Rocket.Chat server`, { data: { status: 200 } });
+		const query = whole ? {} : { updatedSince: new Date(this.#newest! - OVERLAP_MS).toISOString() };
+		const { update, remove = [] } = await rest.get(this.#path, query);
+		if (!Array.isArray(update) || !Array.isArray(remove))
+			throw new E2eedError('REST_FAILED', `${this.#path}: not the answer of a Rocket.Chat server`, { data: { status: 200 } });
 		if (whole) {
 			this.items.clear();
 			this.#wholeAt = Date.now();

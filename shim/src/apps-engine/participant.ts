@@ -35,8 +35,9 @@ export interface ParticipantOptions extends RestOptions {
 
 export interface ParticipantState {
 	/**
-	 * idle: no pass yet, or not since stop(). running: in order. troubled: the last pass did not come to its end (`reason`), the next may. blocked: somebody has to
-	 * decide (ACCOUNT_KEY_CONFLICT). stopped: for good, nothing is asked any more; make a new Participant with a new token.
+	 * idle: no pass yet, or not since stop(). running: in order. troubled: the last pass did not come to its end (`reason`), the next may.
+	 * blocked: somebody has to decide (ACCOUNT_KEY_CONFLICT). stopped: for good, nothing is asked any more; make a new Participant with a
+	 * new token.
 	 */
 	phase: 'idle' | 'running' | 'troubled' | 'blocked' | 'stopped';
 	reason?: Reason;
@@ -229,7 +230,8 @@ export class Participant {
 
 	/** Lets members' clients know that keys are missing; they look by themselves, too. */
 	async #ask(rooms: ParticipantState['rooms']): Promise<void> {
-		if (!Object.values(rooms).some(({ phase, keyId }) => phase === 'waiting' && keyId) || Date.now() - this.#askedForKeys < ASK_AGAIN_MS) return;
+		const missing = Object.values(rooms).some(({ phase, keyId }) => phase === 'waiting' && keyId);
+		if (!missing || Date.now() - this.#askedForKeys < ASK_AGAIN_MS) return;
 		this.#askedForKeys = Date.now();
 		const method = 'e2e.requestSubscriptionKeys';
 		try {
@@ -253,14 +255,15 @@ export class Participant {
 		// whatever else is thrown comes of an answer that is none of Rocket.Chat's
 		const error = thrown instanceof E2eedError ? thrown : new E2eedError('INTERNAL', `the pass has failed (${String(thrown)})`);
 		const { reason } = error;
-		const state = (phase: ParticipantState['phase'], message = error.message) => this.#set({ phase, reason, message, rooms, warnings: this.#state.warnings });
+		const state = (phase: ParticipantState['phase'], message = error.message) =>
+			this.#set({ phase, reason, message, rooms, warnings: this.#state.warnings });
 
 		this.#failures++;
 		this.#rooms.forget();
 		this.#subscriptions.forget();
 		switch (reason) {
 			case 'REST_UNAUTHORIZED':
-				state('stopped', "the server does not accept the bot user's access token any more (a reset of the account's encryption keys removes all tokens): make a new one");
+				state('stopped', `${error.message} any more (a reset of the account's encryption keys removes all its tokens): make a new one`);
 				break;
 			case 'AUTHENTICATION_FAILED':
 			case 'CLOSED':
@@ -279,6 +282,11 @@ export class Participant {
 	#set(state: ParticipantState): void {
 		const changed = JSON.stringify(state) !== JSON.stringify(this.#state);
 		this.#state = state;
-		if (changed) this.#options.onChange?.(this.state);
+		if (!changed) return;
+		try {
+			this.#options.onChange?.(this.state);
+		} catch (error) {
+			void Promise.reject(error); // goes where an error in any callback goes, not into the pass
+		}
 	}
 }

@@ -56,7 +56,9 @@ function retryAfterMs(answer: HttpResponse, text: string): number {
 }
 
 /** The server has understood, and does not want to. */
-export const isRefusal = (error: unknown): boolean => error instanceof E2eedError && error.reason === 'REST_FAILED' && error.data['status'] >= 400 && error.data['status'] < 500;
+export function isRefusal(error: unknown): boolean {
+	return error instanceof E2eedError && error.reason === 'REST_FAILED' && error.data['status'] >= 400 && error.data['status'] < 500;
+}
 
 export class Rest {
 	readonly userId: string;
@@ -151,16 +153,17 @@ export class Rest {
 	async #sendTo(url: string, path: string, request: Omit<HttpRequest, 'url'>): Promise<HttpResponse> {
 		const name = path.split('?')[0]!.replace('/api/v1/', '');
 		const timeoutMs = this.#timeoutMs * (typeof request.body === 'object' || FILE.test(path) ? FILE_TIMES : 1);
+		const unanswered = (why: string) => new E2eedError('REST_FAILED', `${name}: ${why}`, { data: { status: 0 } });
 		let timer: ReturnType<typeof setTimeout> | undefined;
 		const late = new Promise<never>((_, reject) => {
-			timer = setTimeout(() => reject(new E2eedError('REST_FAILED', `${name}: no answer within ${timeoutMs} ms`, { data: { status: 0 } })), timeoutMs);
+			timer = setTimeout(() => reject(unanswered(`no answer within ${timeoutMs} ms`)), timeoutMs);
 		});
 		try {
 			return await Promise.race([this.#wire.send({ url, ...request }), late]);
 		} catch (error: any) {
 			if (error instanceof E2eedError) throw error;
 			// not the error's own text: it is not ours, and may hold the request
-			throw new E2eedError('REST_FAILED', `${name}: the server cannot be reached (${error?.cause?.code ?? error?.code ?? error?.name ?? 'unknown error'})`, { data: { status: 0 } });
+			throw unanswered(`the server cannot be reached (${error?.cause?.code ?? error?.code ?? error?.name ?? 'unknown error'})`);
 		} finally {
 			clearTimeout(timer);
 		}
@@ -179,7 +182,10 @@ export class Rest {
 		const { status } = answer;
 		const errorType = typeof data.errorType === 'string' ? data.errorType : undefined;
 		if (status === 401) return new E2eedError('REST_UNAUTHORIZED', `${path}: the server does not accept the user's access token`, { data: { status } });
-		if (status === 429) return new E2eedError('RATE_LIMITED', `${path}: too many calls`, { data: { status, retryAfterMs: retryAfterMs(answer, String(data.error)) } });
+		if (status === 429) {
+			const patience = { status, retryAfterMs: retryAfterMs(answer, String(data.error)) };
+			return new E2eedError('RATE_LIMITED', `${path}: too many calls`, { data: patience });
+		}
 		let why = `refused (${errorType ?? `status ${status}`})`;
 		if (REDIRECTS.has(status)) why = 'serverUrl is not the server itself: it refers to another address';
 		else if (status === 200 && data.success === undefined) why = 'not the answer of a Rocket.Chat server';

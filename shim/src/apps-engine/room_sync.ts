@@ -40,7 +40,10 @@ const prefixOf = (key: string): string => key.slice(0, Math.max(0, key.length - 
 /** Whether @key says of itself that it is the one with this id; some clients write none. */
 const fits = (key: string, keyId: string | undefined): boolean => [keyId, ''].includes(prefixOf(key));
 const wellFormed = ({ e2eKeyId, E2EKey, ts }: OldRoomKey): boolean =>
-	typeof e2eKeyId === 'string' && /^[\x20-\x7e]{1,64}$/.test(e2eKeyId) && typeof E2EKey === 'string' && (ts === undefined || typeof ts === 'string');
+	typeof e2eKeyId === 'string' && /^[\x20-\x7e]{1,64}$/.test(e2eKeyId) && typeof E2EKey === 'string' && ['string', 'undefined'].includes(typeof ts);
+
+const NOT_OURS =
+	"the key stored for the bot user does not open: another key pair was its once, or another key the room's. A reset of the room key mends it";
 
 /** Errors that say of the key itself that it is of no use. */
 const UNUSABLE = new Set(['KEY_UNWRAP_FAILED', 'INVALID_KEY', 'INVALID_PARAMS', 'MALFORMED_ENVELOPE']);
@@ -92,9 +95,7 @@ export class RoomSync {
 			await this.#reject();
 		}
 		if (await this.#holds(keyId)) return this.#publishOwn(keyId);
-		return E2EKey
-			? { phase: 'failed', keyId, why: 'the key stored for the bot user does not open: another key pair was its once, or another key the room\'s. A reset of the room key mends it' }
-			: { phase: 'waiting', keyId };
+		return E2EKey ? { phase: 'failed', keyId, why: NOT_OURS } : { phase: 'waiting', keyId };
 	}
 
 	async #keyId(): Promise<string | undefined> {
@@ -126,8 +127,8 @@ export class RoomSync {
 		try {
 			this.#made ??= await this.#client.createRoomKey({ roomId: this.roomId });
 		} catch (error) {
-			if (error instanceof E2eedError && error.reason === 'ROOM_NOT_AUTHORIZED') return { phase: 'waiting', why: 'no member has made a key yet, and the app may not' };
-			throw error;
+			if (!(error instanceof E2eedError) || error.reason !== 'ROOM_NOT_AUTHORIZED') throw error;
+			return { phase: 'waiting', why: 'no member has made a key yet, and the app may not' };
 		}
 		const { kid, key } = this.#made;
 		try {
@@ -150,7 +151,8 @@ export class RoomSync {
 	 */
 	async #publish(key: string, keyId: string, again = true): Promise<RoomState> {
 		if ((await this.#keyId()) !== keyId) return { phase: 'waiting', keyId };
-		await this.#rest.post('e2e.provideUsersSuggestedGroupKeys', { usersSuggestedGroupKeys: { [this.roomId]: [{ _id: this.#rest.userId, key }] } });
+		const own = [{ _id: this.#rest.userId, key }];
+		await this.#rest.post('e2e.provideUsersSuggestedGroupKeys', { usersSuggestedGroupKeys: { [this.roomId]: own } });
 		await this.#adopt(key, keyId);
 		return this.#accept(key, keyId, key, again);
 	}

@@ -45,6 +45,8 @@ export interface Capabilities {
 	rest: boolean;
 	/** Whether encrypted messages can be edited; unknown until the server's version was asked for. */
 	edit: boolean | 'unknown';
+	/** Whether there is a way for encrypted files (EncryptedFiles): Apps-Engine's http brings bytes, but takes text alone. */
+	files: 'send and read' | 'read' | 'none';
 	/** The server's version, such as 7.10.0, once it was asked for. */
 	server?: string;
 }
@@ -80,7 +82,8 @@ export class EncryptedRooms {
 		this.#client = client;
 		this.#rest = rest;
 		this.#sender = sender;
-		this.#capabilities = { version: 1, content: 'unknown', event: 'unknown', rest: rest !== undefined, edit: rest ? 'unknown' : false };
+		const files = !rest ? 'none' : rest.binary ? 'send and read' : 'read';
+		this.#capabilities = { version: 1, content: 'unknown', event: 'unknown', rest: rest !== undefined, edit: rest ? 'unknown' : false, files };
 	}
 
 	get capabilities(): Readonly<Capabilities> {

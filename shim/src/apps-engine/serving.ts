@@ -44,7 +44,8 @@ export class Serving {
 	async pass(rooms: ServedRoom[]): Promise<number> {
 		const chosen = this.#choose(rooms.filter(({ roomId }) => (this.#leftAlone.get(roomId) ?? 0) <= Date.now()));
 		if (chosen.length === 0) return 0;
-		const { usersWaitingForE2EKeys = {} } = await this.#rest.get('e2e.fetchUsersWaitingForGroupKey', { roomIds: chosen.map(({ roomId }) => roomId) });
+		const roomIds = chosen.map(({ roomId }) => roomId);
+		const { usersWaitingForE2EKeys = {} } = await this.#rest.get('e2e.fetchUsersWaitingForGroupKey', { roomIds });
 		const { oldKeys } = await this.#rest.server();
 		let left = RECIPIENTS_A_PASS;
 		let served = 0;
