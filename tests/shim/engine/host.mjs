@@ -169,6 +169,7 @@ export class EngineHost extends EventEmitter {
 		// the engine does not wait for its subprocesses to end
 		const processes = this.controllers.map(({ deno }) => deno).filter((each) => each && each.exitCode === null && each.signalCode === null);
 		const ended = processes.map((each) => once(each, 'exit'));
+		for (const { stdin } of processes) stdin.on('error', () => {}); // a ping of the engine's that comes just after the end
 		await this.manager.unload(false);
 		await Promise.all([...this.controllers.map((controller) => controller.stopApp()), ...ended]);
 		this.AppManager.Instance = undefined;
