@@ -141,7 +141,7 @@ export class Participant {
 			this.#dueAt = Infinity;
 			// behind a pass under way, which may be past what this one is for
 			void (this.#pass ?? Promise.resolve()).then(() => this.sync()).then(() => this.#soon(this.#wait()));
-		}, at - Date.now());
+		}, Math.max(0, at - Date.now()));
 	}
 
 	#wait(): number {
