@@ -123,11 +123,11 @@ test('an error that http throws is not passed on: it may hold the request', asyn
 });
 
 test('what a server can do, by its version, which is asked for once', async (t) => {
-	for (const [version, oldKeys, editContent] of [
+	for (const [version, oldKeys, newest] of [
 		['6.13.0', false, false], ['7.0.0', true, false], ['7.12.4', true, false], ['7.13.0', true, true], ['7.13', true, true], ['8.0.0-rc.1', true, true], ['10.1.0', true, true], ['', false, false], ['develop', false, false],
 	]) {
 		const { rest, asked } = await answering(t, { body: JSON.stringify({ success: true, ...(version && { version }) }) });
-		assert.deepEqual(await rest.server(), { version, oldKeys, editContent });
+		assert.deepEqual(await rest.server(), { version, oldKeys, editContent: newest, uuidKeys: newest });
 		await rest.server();
 		assert.deepEqual(asked.map(({ url }) => url), ['/api/info']);
 	}

@@ -40,9 +40,9 @@ export class Scene {
 		return this.admin.call('authorizeRoom', { appId: APP, roomId, permissions });
 	}
 
-	// What the app does by itself every few seconds, now. Twice, since it joins a pass that is under way, which may be past what this is for.
-	async tend() {
-		for (let pass = 0; pass < 2; pass++) await this.host.runJob(INFO.id, 'tend');
+	// What the app does by itself every few seconds, now.
+	tend() {
+		return this.host.runJob(INFO.id, 'tend');
 	}
 
 	// The app's next answer.

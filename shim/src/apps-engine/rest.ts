@@ -23,6 +23,8 @@ export interface ServerAbilities {
 	oldKeys: boolean;
 	/** chat.update takes the content of an encrypted message (7.13) */
 	editContent: boolean;
+	/** clients know room keys of the form that e2eed makes: AES-256-GCM under a UUID (7.13) */
+	uuidKeys: boolean;
 }
 
 type Query = Record<string, string | number | string[] | undefined>;
@@ -135,7 +137,7 @@ export class Rest {
 		if (answer.status !== 200) throw this.#errorOf(answer, 'info', info);
 		const told = info.version ?? info.info?.version;
 		const version = typeof told === 'string' ? told : '';
-		return { version, oldKeys: atLeast(version, 7, 0), editContent: atLeast(version, 7, 13) };
+		return { version, oldKeys: atLeast(version, 7, 0), editContent: atLeast(version, 7, 13), uuidKeys: atLeast(version, 7, 13) };
 	}
 
 	async #call(method: 'GET' | 'POST', path: string, query: string, body?: string | Uint8Array, contentType?: string): Promise<any> {

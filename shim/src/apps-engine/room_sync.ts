@@ -124,6 +124,8 @@ export class RoomSync {
 	/** A room that has none. The server lets one member set the id; the key of a member who comes too late is used by nobody. */
 	async #makeKey(): Promise<RoomState> {
 		if (!this.#create) return { phase: 'waiting', why: 'no member has made a key yet' };
+		if (!(await this.#rest.server()).uuidKeys)
+			return { phase: 'waiting', why: "no member has made a key yet, and this server's clients do not know the form of those that e2eed makes" };
 		try {
 			this.#made ??= await this.#client.createRoomKey({ roomId: this.roomId });
 		} catch (error) {
