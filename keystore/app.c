@@ -237,7 +237,7 @@ void app_view_unref(const struct app_view *pub)
 	free(view);
 }
 
-void app_publish_view(struct app *app, const struct app_view *view)
+void app_publish_view(struct app *app, const struct app_view *view, bool with_epoch)
 {
 	const struct app_view *old;
 
@@ -245,10 +245,18 @@ void app_publish_view(struct app *app, const struct app_view *view)
 	lock_write(app);
 	old = app->view;
 	app->view = view;
-	if (view)
+	if (view && with_epoch)
 		atomic_store(&app->token_epoch, view->token_epoch);
 	unlock(app);
 	app_view_unref(old);
+}
+
+void app_publish_epoch(struct app *app)
+{
+	lock_write(app);
+	if (app->view)
+		atomic_store(&app->token_epoch, app->view->token_epoch);
+	unlock(app);
 }
 
 uint64_t app_token_epoch(const struct app *app)

@@ -63,8 +63,11 @@ int app_new(struct bytes id, struct app **ret) WARN_UNUSED;
 /** view_new - everything is copied, keys are referenced. Return: 0, ERR_NOMEM. */
 int view_new(const struct app_view *from, struct app_view **ret) WARN_UNUSED;
 
-/** app_publish_view - what readers see from now on; a reference is taken; NULL: nothing */
-void app_publish_view(struct app *app, const struct app_view *view);
+/** app_publish_view - what readers see from now on; a reference is taken; NULL: nothing. @with_epoch: false while it may be one of the past */
+void app_publish_view(struct app *app, const struct app_view *view, bool with_epoch);
+
+/** app_publish_epoch - that of the view, which was published without it; nothing without a view */
+void app_publish_epoch(struct app *app);
 const struct app_view *app_view_ref(const struct app_view *view);
 
 bool app_is_seen(struct app *app);

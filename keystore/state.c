@@ -452,7 +452,7 @@ void state_apply(struct state *state, struct change *change)
 	for (size_t i = 0; i < change->n_rooms; i++)
 		state_publish_room(state, app, change->rooms[i].room, &change->rooms[i].to);
 	if (change->view)
-		app_publish_view(app, change->view);
+		app_publish_view(app, change->view, !state->loading);
 	if (!was_seen && app->view)
 		atomic_fetch_add_explicit(&state->n_apps, 1, memory_order_relaxed);
 	if (change->revoke) {

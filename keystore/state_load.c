@@ -277,6 +277,9 @@ int state_loaded(struct state *state, struct buf *why)
 	idmap_sort(&state->apps);
 	(void)pthread_rwlock_unlock(&state->lock);
 	state->loading = false;
+	/* only now: a token's reset comes behind the app's making, and a session must not look over for as long as that is being read */
+	for (size_t i = 0; i < state->apps.n; i++)
+		app_publish_epoch(state->apps.sorted[i]);
 	return 0;
 }
 
@@ -286,7 +289,7 @@ void state_forget(struct state *state)
 		struct app *app = state->apps.sorted[i];
 
 		state_set_tip(app, NULL);
-		app_publish_view(app, NULL);
+		app_publish_view(app, NULL, false);
 		app->n_events = 0;
 		atomic_store(&app->events_from, 0);
 		secret_freep(&app->key);

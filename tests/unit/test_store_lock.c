@@ -1,6 +1,9 @@
 /* Locking forgets everything that is secret; unlocking brings it back, and sessions with it if the file is the one that was left. */
 #include "tests/unit/store_fixture.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 static char copy[TMPDIR_PATH], anchor[TMPDIR_PATH];
 
 static int make(struct store **ret)
@@ -312,6 +315,48 @@ static void test_refused_copy(void)
 	CHECK(unlink(anchor) == 0 && unlink(copy) == 0);
 }
 
+/* Whoever has a session while the keystore is read again: its token is never for a moment one of before. */
+struct watch {
+	const struct app *app;
+	uint64_t epoch;
+	atomic_bool over;
+	size_t looks, wrong;
+};
+
+static void *watch(void *arg)
+{
+	struct watch *w = arg;
+
+	do {
+		w->looks++;
+		w->wrong += app_token_epoch(w->app) != w->epoch;
+	} while (!atomic_load(&w->over));
+	return NULL;
+}
+
+static void test_no_session_flickers(void)
+{
+	CLEANUP(store_freep) struct store *store = filled();
+	struct watch w = { 0 };
+	pthread_t thread;
+
+	for (int i = 0; i < 50; i++) {
+		CLEANUP(app_unrefp) struct app *app = NULL;
+
+		CHECK_INT(store_reset_token(store, BYTES_LIT("app-2"), tokens[i % 2]), 0);
+		app = store_find_app(store, BYTES_LIT("app-2"));
+		w = (struct watch){ .app = app, .epoch = app_token_epoch(app) };
+		store_lock(store);
+		if (pthread_create(&thread, NULL, watch, &w) != 0)
+			abort();
+		CHECK_INT(unlock(store), 0);
+		atomic_store(&w.over, true);
+		(void)pthread_join(thread, NULL);
+		CHECK(w.looks > 0);
+		CHECK_INT(w.wrong, 0);
+	}
+}
+
 int main(void)
 {
 	test_start();
@@ -327,5 +372,6 @@ int main(void)
 	test_changed_meanwhile();
 	test_gone();
 	test_refused_copy();
+	test_no_session_flickers();
 	return store_fixture_end();
 }
