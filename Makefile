@@ -239,6 +239,14 @@ valgrind: ## all tests under valgrind
 crash: all $(B)/faults.so ## 1000 kills, failures and losses of power: nothing is lost
 	@E2EED_KILLS=$${E2EED_KILLS:-1000} tests/run.sh crash
 
+.PHONY: interop
+interop: all ## 1000 messages, room keys and key envelopes each, between the daemon and WebCrypto, both ways
+	@node --test tests/e2e/interop.test.mjs
+
+.PHONY: tamper
+tamper: ## a keystore with every kind of record, each of its bits changed in turn
+	@$(MAKE) -s CPPFLAGS=-DEVERY_BIT B=build/every_bit build/every_bit/unit/test_store_tamper && prove -v build/every_bit/unit/test_store_tamper
+
 .PHONY: race
 race: ## revocations against what apps do, 60 s each under ASan and TSan
 	@tests/run.sh race

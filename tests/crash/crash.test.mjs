@@ -17,6 +17,7 @@ import { makeMaterial, Model, Thing } from './model.mjs';
 const KILLS = Number(process.env.E2EED_KILLS ?? 250);
 const THOROUGH = KILLS >= 500;
 const EXHAUSTIVE = KILLS >= 1000;
+const BRIEF = KILLS < 200;
 const ROOMS = ['room-0', 'room-1', 'room-2', 'room-3'];
 
 // of all tests together, printed at the end
@@ -266,6 +267,7 @@ const WAYS_TO_FAIL = [{ error: 'EIO' }, { error: 'EIO', onward: true }, { error:
 function waysToKill(rng, slow = false) {
 	if (slow ? EXHAUSTIVE : THOROUGH) return WAYS_TO_KILL;
 	const first = rng.pick(WAYS_TO_KILL.slice(0, 4));
+	if (BRIEF && slow) return [first];
 	return [first, rng.pick(WAYS_TO_KILL.filter((way) => way !== first && !way.power !== !first.power))];
 }
 
