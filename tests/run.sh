@@ -142,12 +142,12 @@ e2e() {
 		envelopes=${E2EED_CASES:-250} # 100,000 rounds of PBKDF2 on either side of each; `make interop` has 1000
 		;;
 	asan)
-		cases=200
+		cases=100
 		frames=100000
 		envelopes=50 # most of their time is libcrypto's, which sanitizers do not see
 		;;
 	tsan)
-		cases=100
+		cases=50
 		envelopes=20
 		;;
 	valgrind)
@@ -191,11 +191,20 @@ race() {
 		node --test --test-reporter=tap tests/race/race.test.mjs
 }
 
+lint() {
+	step "lint" build/release/lint.log make -s -j"$(nproc)" lint
+}
+
+# Much of it is waiting for packages.
+shim_build() {
+	step "shim: build" build/release/shim-build.log make -s shim-tests
+}
+
 # The shim's tests: apps in Rocket.Chat's sandboxes, people in a browser, the client in several runtimes.
 shim() {
-	step "shim: build" build/release/shim-build.log make -s shim-tests
 	node_suite "shim: tests" build/release/shim.log \
-		env "E2EED_BIN=build/e2eed" node --test --test-concurrency="$(($(nproc) + 1))" --test-reporter=tap tests/shim/
+		env "E2EED_BIN=build/e2eed" "E2EED_CASES=${E2EED_CASES:-400}" \
+		node --test --test-concurrency="$(($(nproc) + 1))" --test-reporter=tap tests/shim/
 }
 
 flavour() {
@@ -207,7 +216,7 @@ flavour() {
 case ${1:-} in
 all)
 	step "clang: build" build/clang/build.log make -s -j"$(nproc)" FLAVOUR=clang all unit-programs
-	step "lint" build/release/lint.log make -s -j"$(nproc)" lint
+	at_once lint shim_build
 	flavour release
 	shim
 	flavour asan
@@ -219,6 +228,7 @@ all)
 	;;
 release)
 	flavour release
+	shim_build
 	shim
 	at_once "crash release ${E2EED_KILLS:-150}" memory
 	;;

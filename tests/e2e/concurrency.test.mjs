@@ -83,7 +83,7 @@ for (const [loops, threads] of SHAPES) {
 				async (client) => assert.equal((await client.call('getStatus')).state, 'ready'),
 			];
 
-			const rounds = Math.max(10, cases(60));
+			const rounds = Math.max(5, cases(60));
 			await Promise.all([
 				...Array.from({ length: CONNECTIONS }, async (_, i) => {
 					const app = apps[i % apps.length];
